@@ -1,0 +1,332 @@
+"""The hinge: the columns, types and units of every frame, and the run that carries them.
+
+What ran (SimPy or the real thing) ends here, and everything that looks at a run begins here. Times are float
+seconds since the run's start; NaN means that it did not happen. `SCHEMAS` lists every column there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tem_sim.pipeline.states import State
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+    from tem_sim.scenario.models import Scenario
+
+STATES = tuple(str(state) for state in State)
+OUTCOMES = ("ok", "error", "lost", "superseded", "unfinished")
+
+Dtype = Literal["int64", "int32", "float64", "category", "str"]
+Status = Literal["complete", "interrupted", "broken"]
+
+
+class FrameError(ValueError):
+    """A frame does not keep to its schema; the message lists every broken column."""
+
+
+class RunError(Exception):
+    """A run folder cannot be read or written; the message says where, why and what to do."""
+
+
+class Column(NamedTuple):
+    """One column: `null` says whether cells may be missing, `values` is a category's vocabulary (None: open)."""
+
+    name: str
+    dtype: Dtype
+    unit: str
+    about: str
+    null: bool = False
+    values: tuple[str, ...] | None = None
+
+
+def _time(name: str, about: str, null: bool = False) -> Column:
+    return Column(name, "float64", "s", about, null)
+
+
+def _count(name: str, about: str) -> Column:
+    return Column(name, "int32", "1", about)
+
+
+def _id(name: str, about: str) -> Column:
+    return Column(name, "int64", "id", about)
+
+
+def _label(name: str, about: str, null: bool = False, values: tuple[str, ...] | None = None) -> Column:
+    return Column(name, "category", "label", about, null, values)
+
+
+def _text(name: str, about: str) -> Column:
+    return Column(name, "str", "text", about)
+
+
+_EVENTS = (
+    _id("event_id", "The event."),
+    _id("user_id", "Whom it concerns."),
+    _label("kind", "The event's kind; decides what the handler does with it."),
+    _time("submitted_s", "When the event was written to the store, which is the `submit` transition's time."),
+    _label("status", "The state at the end of the run.", values=STATES),
+    _count("retry_count", "Failed attempts since the submit or the last replay, as the row says."),
+    _count("crash_count", "Leases lost, as the row says."),
+    _count("attempt_no", "The number of the last attempt; the row's fencing token."),
+    _count("replay_count", "Times an operator brought it back from EXTINCT."),
+    _time("next_retry_s", "When the next retry is due; only a FAILED row has one.", null=True),
+    _time("finished_s", "When it became PROCESSED or EXTINCT.", null=True),
+    _label("last_error", "The last attempt's error.", null=True),
+)
+
+_ATTEMPTS = (
+    _id("event_id", "The event."),
+    _count("attempt_no", "1 for the first try; 2 and later are retries."),
+    _label("worker", "The actor that claimed it."),
+    _time("claimed_s", "When the claim was committed."),
+    _time("started_s", "When the handler's call began.", null=True),
+    _time(
+        "finished_s",
+        "When the handler's call ended; of a lost attempt, when it was declared so.",
+        null=True,
+    ),
+    _label("outcome", "`superseded`: finished after its row was given to another.", values=OUTCOMES),
+    _label("error", "What the handler raised.", null=True),
+    _time("delay_s", "The backoff booked after this attempt's failure.", null=True),
+    _time(
+        "effect_s",
+        "When the downstream applied the side effect, whatever the outcome says.",
+        null=True,
+    ),
+)
+
+_TRANSITIONS = (
+    _id("seq", "The order of insertion; within one event it is the true order."),
+    _id("event_id", "The event."),
+    _time("at_s", "When, by the clock of the actor, which a fault may have skewed."),
+    _label("before", "The state left; empty at the event's creation.", values=("", *STATES)),
+    _label("after", "The state entered.", values=STATES),
+    _label("cause", "Why; see `pipeline.states.Cause`."),
+    _label("actor", "Who."),
+    _count("attempt_no", "The row's attempt number after the change."),
+    _count("retry_count", "The row's retry count after the change."),
+)
+
+_NOTIFICATIONS = (
+    _id("event_id", "The event."),
+    _id("user_id", "Who is told."),
+    _text("dedupe_key", "The key by which the client knows a repeat; empty without an outbox."),
+    _time("created_s", "When the outbox row was written.", null=True),
+    _time("published_s", "When it was first published.", null=True),
+    _time("acked_s", "When the outbox row was settled for good.", null=True),
+    _time("delivered_s", "When the user was first shown it.", null=True),
+    _count("shown", "Times the user was shown it; 1 is right."),
+    _count("received", "Times the user's client got it, repeats that it suppressed included."),
+)
+
+_SAMPLES = (
+    _time("t_s", "When the gauge was read, by the run's own clock."),
+    _label("name", "Which gauge."),
+    Column("value", "float64", "1", "What it showed."),
+)
+
+_FAULTS = (
+    _count("fault_id", "The fault's place in the scenario."),
+    _label("kind", "The fault's kind."),
+    _label("target", "What it was aimed at."),
+    _time("start_s", "When it began, as it happened.", null=True),
+    _time("end_s", "When it was healed, as it happened.", null=True),
+    _count("landed", "Times it really did something; 0 means that it was asked for and never landed."),
+    _text("detail", "What it did, in words."),
+    _text("shade", "Its colour on plots, as matplotlib names it."),
+)
+
+SCHEMAS: dict[str, tuple[Column, ...]] = {
+    "events": _EVENTS,
+    "attempts": _ATTEMPTS,
+    "transitions": _TRANSITIONS,
+    "notifications": _NOTIFICATIONS,
+    "samples": _SAMPLES,
+    "faults": _FAULTS,
+}
+
+
+def conform(name: str, columns: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    """Return the columns as the frame `name`: the schema's order and dtypes, a fresh index, no row moved.
+
+    Open categories are sorted and hold only what occurs, so equal data make equal frames. Raises `FrameError`
+    with every missing, unknown, unconvertible or wrongly empty column.
+    """
+    schema = SCHEMAS[name]
+    known = {column.name for column in schema}
+    problems = [f"{extra}: no such column" for extra in columns if str(extra) not in known]
+    series: dict[str, pd.Series[Any]] = {}
+    for column in schema:
+        try:
+            series[column.name] = _conform_column(column, columns)
+        except (KeyError, ValueError, TypeError) as error:
+            problems.append(f"{column.name}: {_reason(error)}")
+    if not problems and len({len(one) for one in series.values()}) > 1:
+        problems = [f"columns differ in length: { ({k: len(v) for k, v in series.items()}) }"]
+    if problems:
+        raise FrameError(f"frame {name}: " + "; ".join(problems))
+    return pd.DataFrame(series, copy=False)
+
+
+def _reason(error: Exception) -> str:
+    return "missing" if isinstance(error, KeyError) else str(error)
+
+
+def _conform_column(column: Column, columns: pd.DataFrame | Mapping[str, Any]) -> pd.Series[Any]:
+    values = columns[column.name]
+    if column.dtype == "category":
+        made = pd.Series(_categorical(column, values), copy=False)
+    elif column.dtype == "str":
+        made = pd.Series(values, dtype=object).fillna("").reset_index(drop=True).astype(str)
+    elif column.dtype == "float64":
+        made = pd.Series(np.asarray(values, dtype=np.float64), copy=False)
+    else:
+        made = _integers(column, values)
+    if not column.null and bool(made.isna().any()):
+        raise ValueError(f"{int(made.isna().sum())} values are missing")
+    return made
+
+
+def _integers(column: Column, values: Any) -> pd.Series[Any]:
+    given = np.asarray(values)
+    if given.size == 0:
+        return pd.Series(np.empty(0, dtype=column.dtype))
+    made = given.astype(column.dtype)
+    if not np.array_equal(made, given):
+        raise ValueError(f"not whole {column.dtype} numbers")
+    return pd.Series(made, copy=False)
+
+
+def _categorical(column: Column, values: Any) -> pd.Categorical:
+    made = pd.Categorical(values)
+    present = {str(value) for value in made.remove_unused_categories().categories}
+    if column.values is None:
+        wanted = sorted(present)
+    else:
+        wanted = list(column.values)
+        if strangers := sorted(present - set(wanted)):
+            raise ValueError(f"unknown values {strangers}; the schema knows {wanted}")
+    # An empty list has no strings to infer from; naming the dtype keeps empty frames equal to full ones.
+    return pd.Categorical(made, categories=pd.Index(wanted, dtype="str"))
+
+
+def empty(name: str) -> pd.DataFrame:
+    """Return the frame `name` without rows."""
+    return conform(name, {column.name: [] for column in SCHEMAS[name]})
+
+
+def digest(transitions: pd.DataFrame) -> str:
+    """Return the SHA-256, in hex, of the transition log: what must not depend on store, machine or process.
+
+    One line per transition, sorted by (event_id, seq): event_id, time in whole microseconds (its 6
+    decimals), before, after, cause, actor and attempt_no, separated by `|`. `seq` only orders: stores may
+    leave gaps in it.
+    """
+    order = np.lexsort((transitions["seq"].to_numpy(), transitions["event_id"].to_numpy()))
+    sha = hashlib.sha256()
+    # Chunks keep the Python objects of two million rows from living at the same time.
+    for start in range(0, len(order), 100_000):
+        rows = order[start : start + 100_000]
+        micros = np.rint(transitions["at_s"].to_numpy()[rows] * 1e6).astype(np.int64).tolist()
+        event_ids, attempts = (
+            transitions[name].to_numpy()[rows].tolist() for name in ("event_id", "attempt_no")
+        )
+        labels = (_words(transitions[name], rows) for name in ("before", "after", "cause", "actor"))
+        lines = zip(event_ids, micros, *labels, attempts, strict=True)
+        sha.update("".join([f"{e}|{t}|{b}|{a}|{c}|{w}|{n}\n" for e, t, b, a, c, w, n in lines]).encode())
+    return sha.hexdigest()
+
+
+def _words(column: pd.Series[Any], rows: np.ndarray[Any, Any]) -> list[str]:
+    words = np.array([str(word) for word in column.cat.categories], dtype=object)
+    made: list[str] = words[column.cat.codes.to_numpy()[rows]].tolist()
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Run:
+    """One run of a scenario: what was asked, and a frame for each kind of thing that happened.
+
+    `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended.
+    Columns and units: `SCHEMAS`.
+    """
+
+    scenario_dict: dict[str, JsonValue]
+    seed: int
+    mode: str
+    status: Status
+    store: str
+    end_s: float
+    digest: str
+    versions: dict[str, str] = field(default_factory=dict)
+    events: pd.DataFrame
+    attempts: pd.DataFrame
+    transitions: pd.DataFrame
+    notifications: pd.DataFrame
+    samples: pd.DataFrame
+    faults: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return str(self.scenario_dict.get("scenario", "unnamed"))
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario as a model, validated when first asked for."""
+        from tem_sim.scenario.models import Scenario
+
+        return Scenario.model_validate(self.scenario_dict)
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of the run's card: events, attempts, retries, and the events in each state."""
+        states = self.events["status"].value_counts(sort=False)
+        retries = int((self.attempts["attempt_no"] > 1).sum())
+        head = {"events": len(self.events), "attempts": len(self.attempts), "retries": retries}
+        return head | {str(state): int(count) for state, count in states.items()}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run to a folder and return it; see `load`.
+
+        The folder appears whole or not at all, and a run already there is replaced only once the new one is
+        complete. Files in it that are not the run's own stay. Raises `RunError` when the folder holds
+        something else than a run.
+        """
+        from tem_sim.archive import save
+
+        return save(self, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path) -> Run:
+        """Read a run back, equal to what was saved down to the last bit. Raises `RunError`."""
+        from tem_sim.archive import load
+
+        return load(Path(folder))
+
+    def __repr__(self) -> str:
+        numbers = " ".join(f"{name}={value}" for name, value in self.counts().items())
+        return (
+            f"<Run {self.name} seed={self.seed} {self.mode} {self.status} end={self.end_s:.6g}s "
+            f"digest={self.digest[:12]} {numbers}>"
+        )
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<td style='text-align:right'><b>{value:,}</b><br><small>{escape(name)}</small></td>"
+            for name, value in self.counts().items()
+        )
+        head = (
+            f"<b>{escape(self.name)}</b> · seed {self.seed} · {escape(self.mode)} · {escape(self.status)} · "
+            f"{self.end_s:,.6g} s simulated · digest <code>{self.digest[:12]}</code>"
+        )
+        return f"<div>{head}<table><tr>{cells}</tr></table></div>"
