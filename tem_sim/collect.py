@@ -1,0 +1,241 @@
+"""From the rows of a store, and what was seen outside it, to the frames; the same reader for sim and live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Select, select
+from sqlalchemy.engine import Connection
+
+from tem_sim.frames import conform
+from tem_sim.pipeline.store import Store
+from tem_sim.pipeline.tables import attempt, event_table, notification, processing_state, transition
+
+# Rows are fetched and packed this many at a time: as Python tuples, two million of them would not fit the memory limit.
+CHUNK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one user's client saw of one event's notification."""
+
+    event_id: int
+    user_id: int
+    dedupe_key: str
+    first_s: float
+    shown: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What happened outside the store. Times are seconds on the store's own time line."""
+
+    effects: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    deliveries: Sequence[Delivery] = ()
+    samples: Sequence[tuple[float, str, float]] = ()
+    faults: Sequence[Any] = ()
+
+
+def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -> dict[str, pd.DataFrame]:
+    """Return every frame, keyed by name, with times relative to `start_s`; what lies after `end_s` is left out."""
+    with store.begin() as connection:
+        read = _Reader(connection, start_s)
+        events = conform("events", read.columns(_EVENTS))
+        frames = {
+            "events": events,
+            "attempts": _attempts(read, observed, end_s),
+            "transitions": _transitions(read),
+            "notifications": _notifications(read, observed),
+        }
+    frames["samples"] = conform("samples", _samples(observed.samples, start_s))
+    frames["faults"] = conform("faults", _faults(observed.faults, start_s))
+    return frames
+
+
+# --- reading a table column by column ---------------------------------------------------------------------------------
+
+_e, _p, _a, _t, _n = event_table.c, processing_state.c, attempt.c, transition.c, notification.c
+
+_EVENTS = select(
+    _p.event_id,
+    _e.user_id,
+    _e.kind,
+    _e.created_at.label("submitted_s"),
+    _p.status,
+    _p.retry_count,
+    _p.crash_count,
+    _p.attempt_no,
+    _p.replay_count,
+    _p.next_retry_at.label("next_retry_s"),
+    _p.finished_at.label("finished_s"),
+    _p.last_error,
+).join_from(processing_state, event_table).order_by(_p.event_id)
+_ATTEMPTS = select(
+    _a.event_id,
+    _a.attempt_no,
+    _a.worker,
+    _a.claimed_at.label("claimed_s"),
+    _a.started_at.label("started_s"),
+    _a.finished_at.label("finished_s"),
+    _a.outcome,
+    _a.error,
+    _a.delay_s,
+).order_by(_a.event_id, _a.attempt_no)
+_TRANSITIONS = select(
+    _t.seq,
+    _t.event_id,
+    _t.at.label("at_s"),
+    _t.before,
+    _t.after,
+    _t.cause,
+    _t.actor,
+    _t.attempt_no,
+    _t.retry_count,
+).order_by(_t.event_id, _t.seq)
+_NOTIFICATIONS = select(
+    _n.event_id,
+    _n.user_id,
+    _n.dedupe_key,
+    _n.created_at.label("created_s"),
+    _n.published_at.label("published_s"),
+    _n.acked_at.label("acked_s"),
+).order_by(_n.event_id)
+
+_INTEGERS = {"event_id", "user_id", "seq"}
+_COUNTS = {"retry_count", "crash_count", "attempt_no", "replay_count"}
+
+
+class _Reader:
+    """Reads a query into packed columns: numbers as arrays, words as categories."""
+
+    def __init__(self, connection: Connection, start_s: float) -> None:
+        self._connection = connection
+        self._start_s = start_s
+
+    def columns(self, query: Select[Any]) -> dict[str, Any]:
+        names = [column.name for column in query.selected_columns]
+        packers = [_Words() if _is_word(name) else _Numbers(self._type(name)) for name in names]
+        result = self._connection.execution_options(yield_per=CHUNK).execute(query)
+        for rows in result.partitions(CHUNK):
+            for packer, values in zip(packers, zip(*rows, strict=True), strict=True):
+                packer.add(values)
+        columns = {name: packer.packed() for name, packer in zip(names, packers, strict=True)}
+        return {name: self._shifted(name, values) for name, values in columns.items()}
+
+    def _type(self, name: str) -> str:
+        return "int64" if name in _INTEGERS else "int32" if name in _COUNTS else "float64"
+
+    def _shifted(self, name: str, values: Any) -> Any:
+        is_instant = name.endswith("_s") and name != "delay_s"
+        return values - self._start_s if is_instant and self._start_s else values
+
+
+def _is_word(name: str) -> bool:
+    return not name.endswith("_s") and name not in _INTEGERS and name not in _COUNTS
+
+
+class _Numbers:
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._parts: list[np.ndarray[Any, Any]] = [np.empty(0, dtype=dtype)]
+
+    def add(self, values: Sequence[Any]) -> None:
+        self._parts.append(np.array(values, dtype=self._dtype))
+
+    def packed(self) -> np.ndarray[Any, Any]:
+        return np.concatenate(self._parts)
+
+
+class _Words:
+    """Words as codes into the list of distinct words; None is code -1."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str | None, int] = {None: -1}
+        self._parts: list[np.ndarray[Any, Any]] = [np.empty(0, dtype="int32")]
+
+    def add(self, values: Sequence[str | None]) -> None:
+        codes = self._codes
+        for word in set(values) - codes.keys():
+            codes[word] = len(codes) - 1
+        self._parts.append(np.array([codes[word] for word in values], dtype="int32"))
+
+    def packed(self) -> pd.Categorical:
+        words = [word for word in self._codes if word is not None]
+        return pd.Categorical.from_codes(np.concatenate(self._parts).tolist(), categories=words)
+
+
+# --- the frames -----------------------------------------------------------------------------------------------------
+
+
+def _attempts(read: _Reader, observed: Observed, end_s: float) -> pd.DataFrame:
+    columns = read.columns(_ATTEMPTS)
+    outcome = columns["outcome"].add_categories("unfinished").fillna("unfinished")
+    effect_s = np.full(len(outcome), np.nan)
+    if observed.effects:
+        keys = np.array(list(observed.effects), dtype=np.int64)
+        times = np.fromiter(observed.effects.values(), dtype=np.float64, count=len(keys))
+        stride = int(max(columns["attempt_no"].max(initial=0), keys[:, 1].max())) + 1
+        place = columns["event_id"] * stride + columns["attempt_no"]
+        at = np.searchsorted(place, keys[:, 0] * stride + keys[:, 1])
+        effect_s[at] = np.where(times <= end_s, times, np.nan)
+    return conform("attempts", {**columns, "outcome": outcome, "effect_s": effect_s - read._start_s})
+
+
+def _transitions(read: _Reader) -> pd.DataFrame:
+    columns = read.columns(_TRANSITIONS)
+    columns["before"] = columns["before"].add_categories("").fillna("")
+    return conform("transitions", columns)
+
+
+def _notifications(read: _Reader, observed: Observed) -> pd.DataFrame:
+    """One row for each notification that was owed or seen; without an outbox only what was seen."""
+    columns = read.columns(_NOTIFICATIONS)
+    columns["dedupe_key"] = columns["dedupe_key"].astype(str)
+    owed = pd.DataFrame(columns)
+    seen = pd.DataFrame(
+        {
+            "event_id": _column(observed.deliveries, "event_id", "int64"),
+            "seen_user": _column(observed.deliveries, "user_id", "int64"),
+            "delivered_s": _column(observed.deliveries, "first_s", "float64") - read._start_s,
+            "shown": _column(observed.deliveries, "shown", "int32"),
+            "received": _column(observed.deliveries, "received", "int32"),
+        }
+    )
+    both = owed.merge(seen, on="event_id", how="outer").sort_values("event_id", kind="stable")
+    both["user_id"] = both["user_id"].fillna(both["seen_user"]).astype("int64")
+    for count in ("shown", "received"):
+        both[count] = both[count].fillna(0).astype("int32")
+    return conform("notifications", both.drop(columns="seen_user"))
+
+
+def _column(rows: Sequence[Any], name: str, dtype: str) -> np.ndarray[Any, Any]:
+    return np.array([getattr(row, name) for row in rows], dtype=dtype)
+
+
+def _samples(samples: Sequence[tuple[float, str, float]], start_s: float) -> dict[str, Any]:
+    times, names, values = zip(*samples, strict=True) if samples else ((), (), ())
+    return {"t_s": np.array(times, dtype=float) - start_s, "name": list(names), "value": list(values)}
+
+
+def _faults(faults: Iterable[Any], start_s: float) -> dict[str, Any]:
+    """Turn activations, anything with these attributes, into columns."""
+    listed = list(faults)
+
+    def column(name: str, change: Callable[[Any], Any] = lambda value: value) -> list[Any]:
+        return [change(getattr(fault, name)) for fault in listed]
+
+    return {
+        "fault_id": column("fault_id"),
+        "kind": column("kind"),
+        "target": column("target"),
+        "start_s": column("start_s", lambda at: at - start_s),
+        "end_s": column("end_s", lambda at: at - start_s),
+        "landed": column("landed"),
+        "detail": column("detail"),
+        "shade": column("shade"),
+    }

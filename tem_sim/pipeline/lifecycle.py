@@ -1,0 +1,403 @@
+"""The life of an event, each step one short transaction: submit, claim, requeue, rescue, sweep, replay.
+
+Finishing an attempt is in `settle`, telling the user in `outbox`. Every function takes the time as an argument, and
+what it decides is in the database when it returns.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    ReturningUpdate,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from tem_sim.pipeline.ports import ClaimedEvent
+from tem_sim.pipeline.settings import Settings
+from tem_sim.pipeline.states import Cause, State
+from tem_sim.pipeline.store import Store
+from tem_sim.pipeline.tables import attempt, event_table, processing_state
+
+# A lease that never runs out, for pipelines whose lease is switched off: the end of the year 9999.
+NEVER_S = 253_402_300_799.0
+
+_row = processing_state.c
+
+
+def status_is(state: State) -> Any:
+    """Compare the status with a literal, not a bind: the planner must see that the partial index applies."""
+    return _row.status == literal_column(f"'{state}'")
+
+
+def moved(cause: Cause) -> dict[Any, Any]:
+    """Return the columns that every change of a row sets: its version, and who moved it, when and why."""
+    return {
+        _row.version: _row.version + literal_column("1"),
+        _row.changed_at: bindparam("now"),
+        _row.changed_by: bindparam("actor"),
+        _row.cause: literal_column(f"'{cause}'"),
+    }
+
+
+# --- submit ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One event as the API takes it in. The application chooses the id, so that both stores number alike."""
+
+    event_id: int
+    idempotency_key: str
+    user_id: int
+    kind: str
+    payload: object
+
+
+class Submitted(NamedTuple):
+    """The answer to one submission: the event that stands, and whether this call created it.
+
+    `same` is False where the key was used before with another user, kind or payload.
+    """
+
+    event_id: int
+    created: bool
+    same: bool
+
+
+_INSERT_EVENT = insert(event_table)
+_INSERT_STATE = insert(processing_state).values(
+    event_id=bindparam("id"),
+    status=literal_column(f"'{State.QUEUED}'"),
+    queued_at=bindparam("created_at"),
+    woken_at=bindparam("created_at"),
+    changed_at=bindparam("created_at"),
+    changed_by=bindparam("actor"),
+    cause=literal_column(f"'{Cause.SUBMIT}'"),
+)
+_FIND_BY_KEY = select(
+    event_table.c.id, event_table.c.user_id, event_table.c.kind, event_table.c.payload
+).where(event_table.c.idempotency_key == bindparam("key"))
+
+
+def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor: str) -> list[Submitted]:
+    """Accept events: `event` and QUEUED `processing_state` rows, all of them durable when this returns.
+
+    A key that was seen before creates nothing and answers with the event that stands. Submissions in one call share a
+    transaction; where a key is known already, each gets its own.
+    """
+    try:
+        with store.begin() as connection:
+            _insert_events(store, connection, submissions, now, actor)
+        return [Submitted(s.event_id, created=True, same=True) for s in submissions]
+    except IntegrityError:
+        return [_submit_one(store, submission, now, actor) for submission in submissions]
+
+
+def _insert_events(
+    store: Store, connection: Connection, submissions: Sequence[Submission], now: float, actor: str
+) -> None:
+    connection.execute(
+        _INSERT_EVENT,
+        [
+            {
+                "id": s.event_id,
+                "idempotency_key": s.idempotency_key,
+                "user_id": s.user_id,
+                "kind": s.kind,
+                "payload": s.payload,
+                "created_at": now,
+            }
+            for s in submissions
+        ],
+    )
+    states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
+    store.execute_many(connection, _INSERT_STATE, states)
+
+
+def _submit_one(store: Store, submission: Submission, now: float, actor: str) -> Submitted:
+    try:
+        with store.begin() as connection:
+            _insert_events(store, connection, [submission], now, actor)
+        return Submitted(submission.event_id, created=True, same=True)
+    except IntegrityError:
+        with store.begin() as connection:
+            found = connection.execute(_FIND_BY_KEY, {"key": submission.idempotency_key}).one_or_none()
+        if found is None:
+            raise
+        same = (found.user_id, found.kind, found.payload) == (
+            submission.user_id,
+            submission.kind,
+            json.loads(json.dumps(submission.payload)),
+        )
+        return Submitted(found.id, created=False, same=same)
+
+
+# --- picking rows ---------------------------------------------------------------------------------------------------
+
+
+def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning: Any) -> dict[str, Any]:
+    """Return, per dialect, one UPDATE of the rows that `pick` selects.
+
+    PostgreSQL: a MATERIALIZED CTE with SKIP LOCKED, then UPDATE … FROM; under `WHERE id IN (SELECT … LIMIT … FOR UPDATE
+    SKIP LOCKED)` one plan was seen to run the subquery again per row and update far more than the limit.
+    """
+    picked = pick.with_for_update(skip_locked=True, of=processing_state).cte("picked")
+    locked = picked.prefix_with("MATERIALIZED", dialect="postgresql")
+    return {
+        "postgresql": _returning(
+            update(processing_state).where(_row.event_id == locked.c.event_id).values(values), returning
+        ),
+        "sqlite": _returning(
+            update(processing_state).where(_row.event_id.in_(pick)).values(values), returning
+        ),
+    }
+
+
+def _returning(statement: Any, columns: tuple[Any, ...]) -> ReturningUpdate[Any]:
+    returning: ReturningUpdate[Any] = statement.returning(*columns)
+    return returning
+
+
+# --- claim ----------------------------------------------------------------------------------------------------------
+
+_CLAIM = _update_picked(
+    select(_row.event_id)
+    .where(status_is(State.QUEUED))
+    .order_by(_row.queued_at, _row.event_id)
+    .limit(bindparam("limit")),
+    {
+        _row.status: literal_column(f"'{State.PROCESSING}'"),
+        _row.attempt_no: _row.attempt_no + literal_column("1"),
+        _row.lease_owner: bindparam("actor"),
+        _row.lease_expires_at: bindparam("lease_expires_at"),
+        **moved(Cause.CLAIM),
+    },
+    _row.event_id,
+    _row.attempt_no,
+    _row.retry_count,
+    _row.crash_count,
+    _row.version,
+    _row.last_delay_s,
+    _row.queued_at,
+)
+def _select_events(payload: Any) -> Select[Any]:
+    """Select what a handler needs to know, with the payload as text: most handlers never look at it."""
+    columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload, event_table.c.created_at
+    return select(*columns).where(event_table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+_EVENTS = {
+    "sqlite": _select_events(type_coerce(event_table.c.payload, Text)),
+    "postgresql": _select_events(cast(event_table.c.payload, Text)),
+}
+_INSERT_ATTEMPT = insert(attempt).values(
+    event_id=bindparam("event_id"),
+    attempt_no=bindparam("attempt_no"),
+    worker=bindparam("worker"),
+    claimed_at=bindparam("claimed_at"),
+)
+
+
+def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
+    """Claim up to a batch of QUEUED events, the longest waiting first, under a lease.
+
+    Each claim raises the row's `attempt_no`: the token that its worker must show to finish it.
+    """
+    expires_at = NEVER_S if settings.lease_s is None else round(now + settings.lease_s, 6)
+    values = {"limit": settings.batch_size, "now": now, "actor": worker, "lease_expires_at": expires_at}
+    with store.begin() as connection:
+        rows = connection.execute(_CLAIM[store.dialect], values).fetchall()
+        if not rows:
+            return []
+        rows.sort(key=lambda row: (row[6], row[0]))
+        found = connection.execute(_EVENTS[store.dialect], {"ids": [row[0] for row in rows]}).fetchall()
+        opened = [
+            {"event_id": row[0], "attempt_no": row[1], "worker": worker, "claimed_at": now} for row in rows
+        ]
+        store.execute_many(connection, _INSERT_ATTEMPT, opened)
+    about = {event[0]: event for event in found}
+    return [ClaimedEvent(*row[:6], *about[row[0]][1:]) for row in rows]
+
+
+_MARK_STARTED = (
+    update(attempt)
+    .where(attempt.c.event_id == bindparam("id"), attempt.c.attempt_no == bindparam("token"))
+    .values(started_at=bindparam("now"))
+)
+
+
+def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> None:
+    """Record that an event under suspicion goes to its handler now.
+
+    When a worker dies, every event of its batch gets one crash to its name, since nobody knows which one did it. From
+    then on only the event that was really in its handler is blamed; this is how the rescue knows.
+    """
+    with store.begin() as connection:
+        connection.execute(
+            _MARK_STARTED, {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
+        )
+
+
+# --- requeue what is due --------------------------------------------------------------------------------------------
+
+_REQUEUED = {
+    _row.status: literal_column(f"'{State.QUEUED}'"),
+    _row.next_retry_at: None,
+    _row.lease_owner: None,
+    _row.lease_expires_at: None,
+    _row.queued_at: bindparam("now"),
+    _row.woken_at: bindparam("now"),
+}
+_REQUEUE_DUE = _update_picked(
+    select(_row.event_id)
+    .where(status_is(State.FAILED), _row.next_retry_at <= bindparam("now"))
+    .order_by(_row.next_retry_at, _row.event_id)
+    .limit(bindparam("limit")),
+    {**_REQUEUED, **moved(Cause.RETRY)},
+    _row.event_id,
+)
+# Both stores take a limit of this size for none.
+_NO_LIMIT = 2**31 - 1
+
+
+def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> int:
+    """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many."""
+    values = {"limit": settings.requeue_limit or _NO_LIMIT, "now": now, "actor": actor}
+    with store.begin() as connection:
+        return len(connection.execute(_REQUEUE_DUE[store.dialect], values).fetchall())
+
+
+# --- rescue what a dead worker left -----------------------------------------------------------------------------------
+
+
+class Rescued(NamedTuple):
+    """What one rescue did: events put back to QUEUED, and events given up as crashing."""
+
+    requeued: int
+    extinct: int
+
+
+_WAS_STARTED = exists().where(
+    and_(
+        attempt.c.event_id == _row.event_id,
+        attempt.c.attempt_no == _row.attempt_no,
+        attempt.c.started_at.is_not(None),
+    )
+)
+_TO_BLAME = or_(_row.crash_count == 0, _WAS_STARTED)
+_EXPIRED = and_(status_is(State.PROCESSING), _row.lease_expires_at <= bindparam("now"))
+
+
+def _rescue(spent: bool, values: dict[Any, Any]) -> dict[str, Any]:
+    """Return the UPDATE of expired leases whose crash budget is spent, or of those with some left."""
+    blamed = case((_TO_BLAME, 1), else_=0)
+    within = _row.crash_count + blamed > bindparam("budget")
+    return _update_picked(
+        select(_row.event_id)
+        .where(_EXPIRED, within if spent else ~within)
+        .order_by(_row.lease_expires_at, _row.event_id),
+        {_row.crash_count: _row.crash_count + blamed, _row.lease_owner: None, _row.lease_expires_at: None, **values},
+        _row.event_id,
+        _row.attempt_no,
+    )
+
+
+_GIVE_UP = _rescue(
+    True,
+    {
+        _row.status: literal_column(f"'{State.EXTINCT}'"),
+        _row.finished_at: bindparam("now"),
+        _row.last_error: literal_column("'crash budget spent: its workers died'"),
+        **moved(Cause.CRASHED),
+    },
+)
+_PUT_BACK = _rescue(False, {**_REQUEUED, **moved(Cause.RESCUE)})
+_MARK_LOST = (
+    update(attempt)
+    .where(attempt.c.event_id == bindparam("id"), attempt.c.attempt_no == bindparam("token"))
+    .values(
+        finished_at=bindparam("now"),
+        outcome=literal_column("'lost'"),
+        error=literal_column("'lease expired'"),
+    )
+)
+
+
+def rescue_expired(store: Store, settings: Settings, *, now: float, actor: str) -> Rescued:
+    """Take back PROCESSING events whose lease has expired; those that crashed their workers too often become EXTINCT.
+
+    Their attempts are recorded as lost. `crash_count` is kept apart from `retry_count`: a worker's death says little
+    about the event, and must not eat its retries.
+    """
+    budget = _NO_LIMIT if settings.crash_budget is None else settings.crash_budget
+    values = {"now": now, "actor": actor, "budget": budget}
+    with store.begin() as connection:
+        dead = connection.execute(_GIVE_UP[store.dialect], values).fetchall()
+        back = connection.execute(_PUT_BACK[store.dialect], values).fetchall()
+        lost = [{"id": row[0], "token": row[1], "now": now} for row in (*dead, *back)]
+        store.execute_many(connection, _MARK_LOST, lost)
+    return Rescued(requeued=len(back), extinct=len(dead))
+
+
+# --- sweep what nobody was woken for ----------------------------------------------------------------------------------
+
+_SWEEP = _update_picked(
+    select(_row.event_id).where(status_is(State.QUEUED), _row.woken_at <= bindparam("before")),
+    {_row.woken_at: bindparam("now")},
+    _row.event_id,
+)
+
+
+def sweep_queued(store: Store, *, now: float, sweep_after_s: float) -> int:
+    """Count the QUEUED events for which no wake-up was sent in the last `sweep_after_s`, and note that one is sent now.
+
+    The caller sends it. A wake-up is only a hint, so one too many does no harm; `woken_at` keeps a long backlog from
+    being woken again on every tick.
+    """
+    with store.begin() as connection:
+        values = {"now": now, "before": round(now - sweep_after_s, 6)}
+        return len(connection.execute(_SWEEP[store.dialect], values).fetchall())
+
+
+# --- replay by hand -------------------------------------------------------------------------------------------------
+
+_REPLAY = (
+    update(processing_state)
+    .where(_row.event_id == bindparam("id"), status_is(State.EXTINCT))
+    .values(
+        {
+            **_REQUEUED,
+            _row.retry_count: 0,
+            _row.crash_count: 0,
+            _row.replay_count: _row.replay_count + 1,
+            _row.last_delay_s: None,
+            _row.finished_at: None,
+            **moved(Cause.REPLAY),
+        }
+    )
+)
+
+
+def replay(store: Store, event_id: int, *, now: float, actor: str) -> bool:
+    """Give an EXTINCT event a new life with a full retry budget; return False when it is not EXTINCT.
+
+    The only way out of the dead letters, and only by hand. The caller sends the wake-up.
+    """
+    with store.begin() as connection:
+        return connection.execute(_REPLAY, {"id": event_id, "now": now, "actor": actor}).rowcount == 1

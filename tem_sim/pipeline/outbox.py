@@ -1,0 +1,68 @@
+"""The outbox: a notification is owed from the transaction that made its event PROCESSED, until its user has it.
+
+Publishing happens between two transactions, never inside one. A crash in between publishes again, under the same
+`dedupe_key`, by which the user's client shows it once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, bindparam, select, update
+
+from tem_sim.pipeline.ports import Notification
+from tem_sim.pipeline.store import Store
+from tem_sim.pipeline.tables import notification
+
+_note = notification.c
+_COLUMNS = _note.event_id, _note.user_id, _note.dedupe_key, _note.created_at
+_UNPUBLISHED: Select[Any] = (
+    select(*_COLUMNS)
+    .where(_note.published_at.is_(None))
+    .order_by(_note.created_at, _note.event_id)
+    .limit(bindparam("limit"))
+)
+_UNACKED: Select[Any] = (
+    select(*_COLUMNS)
+    .where(_note.acked_at.is_(None), _note.user_id.in_(bindparam("users", expanding=True)))
+    .order_by(_note.user_id, _note.event_id)
+)
+_PUBLISHED = (
+    update(notification)
+    .where(_note.event_id == bindparam("id"), _note.published_at.is_(None))
+    .values(published_at=bindparam("now"))
+)
+_ACKED = (
+    update(notification)
+    .where(_note.event_id == bindparam("id"), _note.acked_at.is_(None))
+    .values(acked_at=bindparam("now"))
+)
+
+
+def unpublished(store: Store, limit: int) -> list[Notification]:
+    """Return the oldest notifications that no subscriber has been given yet."""
+    with store.begin() as connection:
+        return [Notification(*row) for row in connection.execute(_UNPUBLISHED, {"limit": limit})]
+
+
+def mark_published(store: Store, event_ids: Sequence[int], *, now: float) -> None:
+    """Record that these notifications reached a subscriber."""
+    _mark(store, _PUBLISHED, event_ids, now)
+
+
+def unacknowledged(store: Store, users: Sequence[int]) -> list[Notification]:
+    """Return what these users have not acknowledged: a gateway sends it again when they connect."""
+    if not users:
+        return []
+    with store.begin() as connection:
+        return [Notification(*row) for row in connection.execute(_UNACKED, {"users": list(users)})]
+
+
+def acknowledge(store: Store, event_ids: Sequence[int], *, now: float) -> None:
+    """Record that the user's client has these notifications."""
+    _mark(store, _ACKED, event_ids, now)
+
+
+def _mark(store: Store, statement: Any, event_ids: Sequence[int], now: float) -> None:
+    if event_ids:
+        with store.begin() as connection:
+            store.execute_many(connection, statement, [{"id": i, "now": now} for i in event_ids])

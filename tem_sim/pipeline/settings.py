@@ -1,0 +1,46 @@
+"""The settings of the pipeline, each hole of the first version a switch that is closed by default."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tem_sim.pipeline.backoff import Backoff, Exponential, Policy
+
+
+class WriteGuard(StrEnum):
+    """What stands between a worker's finishing write and a row that has changed since it was claimed.
+
+    `stale` is the historic bug: the failure is counted in one transaction, then the row is overwritten from the object
+    read at the claim, count and all. `refresh` is the historic fix: read again before that second write. `row_lock`
+    reads and writes under a row lock. `version` compares the version read at the claim. `fenced` writes only while
+    this very claim still holds the row.
+    """
+
+    STALE = "stale"
+    REFRESH = "refresh"
+    ROW_LOCK = "row_lock"
+    VERSION = "version"
+    FENCED = "fenced"
+
+
+class Isolation(StrEnum):
+    """Whether an event's failure is its own (`event`) or its whole batch's (`batch`, the first version's bug)."""
+
+    EVENT = "event"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the pipeline behaves. None switches a protection off, so that its absence can be studied."""
+
+    policy: Policy = field(default_factory=lambda: Backoff(Exponential(10.0), max_retries=5))
+    batch_size: int = 50
+    settle_every: int = 50
+    lease_s: float | None = 60.0
+    sweep_after_s: float | None = 60.0
+    requeue_limit: int | None = 500
+    relay_limit: int = 500
+    crash_budget: int | None = 3
+    write_guard: WriteGuard = WriteGuard.FENCED
+    outbox: bool = True
+    isolation: Isolation = Isolation.EVENT

@@ -1,0 +1,111 @@
+"""Opening a store: SQLite in memory or in a file, or PostgreSQL, with the tables in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
+
+from tem_sim.pipeline.tables import metadata
+
+DIALECTS = ("sqlite", "postgresql")
+
+
+class StoreError(ValueError):
+    """A store URL that cannot be used, with what to do about it."""
+
+
+class Store:
+    """A database with the pipeline's tables, and the way into it: one short transaction at a time."""
+
+    __slots__ = ("_prepared", "dialect", "engine")
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.dialect: str = engine.dialect.name
+        self._prepared: dict[Executable, tuple[str, itemgetter[Any]]] = {}
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a transaction that commits at the end of the block and rolls back when the block raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def execute_many(
+        self, connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]
+    ) -> int:
+        """Execute a statement once per row of bind values and return the number of rows changed.
+
+        On SQLite the compiled text goes to the driver as it is, since no type there needs converting: SQLAlchemy's
+        handling of each row's parameters would cost more than SQLite's work on it (see `benchmarks/`).
+        """
+        if not rows:
+            return 0
+        if self.dialect != "sqlite":
+            return connection.execute(statement, rows).rowcount
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            compiled: Any = statement.compile(dialect=self.engine.dialect)
+            prepared = self._prepared[statement] = str(compiled), itemgetter(*compiled.positiontup)
+        sql, in_order = prepared
+        return connection.exec_driver_sql(sql, [in_order(row) for row in rows]).rowcount
+
+    def create_tables(self) -> None:
+        """Create the tables, indexes and triggers that are not there yet."""
+        metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def open_store(url: str = "sqlite://", *, poolclass: type[Pool] | None = None) -> Store:
+    """Open the store at a SQLAlchemy URL and create its tables where they are missing.
+
+    `sqlite://` is in memory and lives as long as the store; `sqlite:///file.db` is a file in WAL mode;
+    `postgresql+psycopg://…` a server. Raises `StoreError` for any other URL.
+    """
+    store = Store(make_engine(url, poolclass=poolclass))
+    store.create_tables()
+    return store
+
+
+def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
+    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` if it is unusable."""
+    try:
+        parsed = make_url(url)
+        dialect = parsed.get_backend_name()
+        if dialect not in DIALECTS:
+            raise StoreError(f"store: must be sqlite:// or postgresql+psycopg://, got {url!r}")
+        if dialect == "sqlite" and parsed.database in (None, "", ":memory:"):
+            poolclass = StaticPool
+        engine = create_engine(parsed, poolclass=poolclass)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreError(f"store: {error}; give sqlite://, sqlite:///file.db or postgresql+psycopg://…") from error
+    except ModuleNotFoundError as error:
+        raise StoreError(f"store: {error}; install the driver: pip install 'tem-sim[postgresql]'") from error
+    if dialect == "sqlite":
+        _set_up_sqlite(engine)
+    return engine
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    # The driver's own transaction handling begins late and differs by version; so it is switched off, and BEGIN is said here.
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later can then not deadlock.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,225 @@
+"""The five tables, and the trigger by which the store itself keeps the rules.
+
+Every change of status writes its row of the transition log by a trigger, in the same transaction, so that no code path,
+not even an operator's UPDATE, moves an event without a trace. And that log has a CHECK, made from `states.CAUSES`, that
+takes legal edges only: an illegal one can't be logged, so it can't be made, whoever asks.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.schema import DDL
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from tem_sim.pipeline.states import CAUSES, State
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instant(TypeDecorator[float]):
+    """Float seconds since the epoch in Python; REAL on SQLite, TIMESTAMPTZ on PostgreSQL.
+
+    Callers round to the microsecond, TIMESTAMPTZ's resolution, so that both stores compare and return the same number.
+    """
+
+    impl = REAL
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the dialect."""
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else REAL())
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """Turn seconds into a datetime, on PostgreSQL only; SQLite takes the float as it is."""
+        return _to_datetime if dialect.name == "postgresql" else None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Turn a datetime back into seconds, on PostgreSQL only."""
+        return _to_seconds if dialect.name == "postgresql" else None
+
+
+def _to_datetime(seconds: float | None) -> datetime | None:
+    return None if seconds is None else EPOCH + timedelta(seconds=seconds)
+
+
+def _to_seconds(instant: datetime | None) -> float | None:
+    return None if instant is None else (instant - EPOCH).total_seconds()
+
+
+def _is(state: State) -> str:
+    return f"status = '{state}'"
+
+
+def _legal_edge() -> str:
+    """Return the SQL condition that a row of the transition log records a legal edge with a cause that may take it."""
+    edges = []
+    for (before, after), causes in CAUSES.items():
+        start = "before IS NULL" if before is None else f"before = '{before}'"
+        listed = ", ".join(f"'{cause}'" for cause in sorted(causes))
+        edges.append(f"({start} AND after = '{after}' AND cause IN ({listed}))")
+    return " OR ".join(edges)
+
+
+metadata = MetaData()
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+event_table = Table(
+    "event",
+    metadata,
+    # The application chooses the id: a sequence leaves gaps on one store and none on the other.
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+processing_state = Table(
+    "processing_state",
+    metadata,
+    Column("event_id", _Id, ForeignKey("event.id"), primary_key=True, autoincrement=False),
+    Column("status", Text, nullable=False),
+    Column("retry_count", Integer, nullable=False, server_default="0"),
+    Column("crash_count", Integer, nullable=False, server_default="0"),
+    Column("replay_count", Integer, nullable=False, server_default="0"),
+    Column("attempt_no", Integer, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("last_error", Text),
+    Column("last_delay_s", Double),
+    Column("next_retry_at", Instant),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", Instant),
+    Column("queued_at", Instant, nullable=False),
+    Column("woken_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    # Who moved the row last, when and why: the transition log's trigger copies these.
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    CheckConstraint("status IN (" + ", ".join(f"'{s}'" for s in State) + ")", name="status_known"),
+    CheckConstraint(
+        f"({_is(State.PROCESSING)}) = (lease_owner IS NOT NULL) AND "
+        f"({_is(State.PROCESSING)}) = (lease_expires_at IS NOT NULL)",
+        name="lease_while_processing",
+    ),
+    CheckConstraint(f"({_is(State.FAILED)}) = (next_retry_at IS NOT NULL)", name="due_while_failed"),
+    CheckConstraint(
+        f"({_is(State.PROCESSED)} OR {_is(State.EXTINCT)}) = (finished_at IS NOT NULL)", name="end_when_terminal"
+    ),
+    CheckConstraint("retry_count >= 0 AND crash_count >= 0 AND attempt_no >= 0", name="counts_positive"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("event_id", _Id, ForeignKey("event.id"), nullable=False),
+    Column("attempt_no", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("outcome", Text),
+    Column("error", Text),
+    Column("delay_s", Double),
+    PrimaryKeyConstraint("event_id", "attempt_no"),
+    CheckConstraint("outcome IN ('ok', 'error', 'lost', 'superseded')", name="outcome_known"),
+    sqlite_with_rowid=False,
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("event_id", _Id, ForeignKey("event.id"), nullable=False),
+    # The row's version after the change: per event the true order, whatever the actors' clocks say.
+    Column("seq", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("before", Text),
+    Column("after", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("attempt_no", Integer, nullable=False),
+    Column("retry_count", Integer, nullable=False),
+    PrimaryKeyConstraint("event_id", "seq"),
+    CheckConstraint(_legal_edge(), name="legal_edge"),
+    sqlite_with_rowid=False,
+)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("event_id", _Id, ForeignKey("event.id"), primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("dedupe_key", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("published_at", Instant),
+    Column("acked_at", Instant),
+)
+
+
+def _partial(name: str, table: Table, columns: tuple[str, ...], where: str) -> None:
+    clause = text(where)
+    Index(name, *(table.c[column] for column in columns), sqlite_where=clause, postgresql_where=clause)
+
+
+# One partial index per question that is asked over and over; without them a claim costs more as the backlog grows.
+_partial("processing_state_queued", processing_state, ("queued_at", "event_id"), _is(State.QUEUED))
+_partial("processing_state_failed", processing_state, ("next_retry_at", "event_id"), _is(State.FAILED))
+_partial("processing_state_leased", processing_state, ("lease_expires_at", "event_id"), _is(State.PROCESSING))
+_partial("notification_unpublished", notification, ("created_at", "event_id"), "published_at IS NULL")
+_partial("notification_unacked", notification, ("user_id", "event_id"), "acked_at IS NULL")
+
+
+_LOG = (
+    "INSERT INTO transition (event_id, seq, at, before, after, cause, actor, attempt_no, retry_count) VALUES "
+    "(NEW.event_id, NEW.version, NEW.changed_at, {before}, NEW.status, NEW.cause, NEW.changed_by, "
+    "NEW.attempt_no, NEW.retry_count);"
+)
+
+_SQLITE = (
+    f"""CREATE TRIGGER processing_state_log_insert AFTER INSERT ON processing_state
+        BEGIN {_LOG.format(before="NULL")} END""",
+    f"""CREATE TRIGGER processing_state_log_update AFTER UPDATE OF status ON processing_state
+        WHEN OLD.status <> NEW.status
+        BEGIN {_LOG.format(before="OLD.status")} END""",
+)
+
+_POSTGRESQL = (
+    f"""CREATE FUNCTION processing_state_log() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF TG_OP = 'INSERT' THEN
+        {_LOG.format(before="NULL")}
+      ELSE
+        {_LOG.format(before="OLD.status")}
+      END IF;
+      RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER processing_state_log_insert AFTER INSERT ON processing_state
+       FOR EACH ROW EXECUTE FUNCTION processing_state_log()""",
+    """CREATE TRIGGER processing_state_log_update AFTER UPDATE OF status ON processing_state
+       FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION processing_state_log()""",
+)
+
+for _dialect, _statements in (("sqlite", _SQLITE), ("postgresql", _POSTGRESQL)):
+    for _statement in _statements:
+        event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect=_dialect))

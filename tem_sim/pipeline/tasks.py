@@ -1,0 +1,168 @@
+"""The tasks that workers and the scheduler run, over the ports; under Celery and under simulated time the same.
+
+Each task is a chain of short transactions with the waiting in between. A wake-up is always sent after the commit of
+what it announces, and losing one loses nothing: the database is the truth, the sweep finds what nobody was woken for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tem_sim.pipeline import lifecycle, outbox
+from tem_sim.pipeline.lifecycle import Submission, Submitted
+from tem_sim.pipeline.ports import (
+    Broker,
+    Chance,
+    ClaimedEvent,
+    Clock,
+    Failpoints,
+    Handler,
+    NoFailpoints,
+    Publisher,
+    Unavailable,
+)
+from tem_sim.pipeline.settings import Isolation, Settings
+from tem_sim.pipeline.settle import Outcome, settle
+from tem_sim.pipeline.store import Store
+
+MAX_ERROR_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """One process's view of the pipeline: the store and settings, and its own ports."""
+
+    store: Store
+    settings: Settings
+    clock: Clock
+    chance: Chance
+    broker: Broker
+    publisher: Publisher
+    handler: Handler
+    failpoints: Failpoints = NoFailpoints()  # noqa: RUF009  It has no state.
+
+
+def submit_events(pipe: Pipeline, submissions: Sequence[Submission], *, actor: str) -> list[Submitted]:
+    """Accept events and wake workers for those that are new."""
+    answers = lifecycle.submit(pipe.store, submissions, now=pipe.clock.now(), actor=actor)
+    _wake(pipe, sum(answer.created for answer in answers))
+    return answers
+
+
+def process_events_batch(pipe: Pipeline, *, worker: str) -> int:
+    """Claim a batch, hand each event to the handler, settle the outcomes; return how many events were claimed."""
+    pipe.failpoints.reach("before_claim")
+    batch = lifecycle.claim(pipe.store, pipe.settings, now=pipe.clock.now(), worker=worker)
+    if not batch:
+        return 0
+    pipe.failpoints.reach("after_claim")
+    # Events whose worker died before go last, each settled apart: what they may kill must not take others with it.
+    suspects = [event for event in batch if event.crash_count]
+    clean = [event for event in batch if not event.crash_count] if suspects else batch
+    every = pipe.settings.settle_every
+    for start in range(0, len(clean), every):
+        _settle(pipe, _handle_all(pipe, clean[start : start + every]), worker)
+    for event in suspects:
+        lifecycle.mark_started(pipe.store, event, now=pipe.clock.now())
+        _settle(pipe, _handle_all(pipe, [event]), worker)
+    return len(batch)
+
+
+def _handle_all(pipe: Pipeline, events: Sequence[ClaimedEvent]) -> list[Outcome]:
+    outcomes = [_handle(pipe, event) for event in events]
+    if pipe.settings.isolation is Isolation.BATCH:
+        return _fail_together(outcomes)
+    return outcomes
+
+
+def _handle(pipe: Pipeline, event: ClaimedEvent) -> Outcome:
+    pipe.failpoints.reach("before_handle")
+    started_at = pipe.clock.now()
+    error = None
+    try:
+        pipe.handler.handle(event)
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"[:MAX_ERROR_LENGTH]
+    finished_at = pipe.clock.now()
+    pipe.failpoints.reach("after_handle")
+    return Outcome(event, started_at, finished_at, error)
+
+
+def _fail_together(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Fail the whole batch for its first failure, as a task that lets the exception escape does."""
+    first = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+    if first is None:
+        return list(outcomes)
+    return [Outcome(o.claimed, o.started_at, o.finished_at, first) for o in outcomes]
+
+
+def _settle(pipe: Pipeline, outcomes: Sequence[Outcome], worker: str) -> None:
+    pipe.failpoints.reach("before_settle")
+    settled = settle(
+        pipe.store, pipe.settings, pipe.chance, outcomes, now=pipe.clock.now(), worker=worker
+    )
+    pipe.failpoints.reach("after_settle")
+    if settled.notifications and not pipe.settings.outbox:
+        _publish_directly(pipe, settled.notifications)
+
+
+def _publish_directly(pipe: Pipeline, notifications: Sequence[outbox.Notification]) -> None:
+    """Publish as the first version did: after the commit, once, with nobody to notice when it fails."""
+    pipe.failpoints.reach("before_publish")
+    try:
+        pipe.publisher.publish(notifications)
+    except Unavailable:
+        return
+    pipe.failpoints.reach("after_publish")
+
+
+def retry_failed_events(pipe: Pipeline, *, actor: str) -> int:
+    """Requeue FAILED events that are due and wake workers for them; return how many."""
+    due = lifecycle.requeue_due(pipe.store, pipe.settings, now=pipe.clock.now(), actor=actor)
+    _wake(pipe, due)
+    return due
+
+
+def rescue_lost_events(pipe: Pipeline, *, actor: str) -> int:
+    """Take back expired leases, find QUEUED events nobody was woken for, and wake workers; return how many."""
+    settings = pipe.settings
+    found = 0
+    if settings.lease_s is not None:
+        rescued = lifecycle.rescue_expired(pipe.store, settings, now=pipe.clock.now(), actor=actor)
+        found += rescued.requeued
+    if settings.sweep_after_s is not None:
+        found += lifecycle.sweep_queued(
+            pipe.store, now=pipe.clock.now(), sweep_after_s=settings.sweep_after_s
+        )
+    _wake(pipe, found)
+    return found
+
+
+def relay_notifications(pipe: Pipeline) -> int:
+    """Publish what the outbox owes; return how many notifications reached a subscriber.
+
+    One that reached nobody stays owed and is published again at the next tick.
+    """
+    owed = outbox.unpublished(pipe.store, pipe.settings.relay_limit)
+    if not owed:
+        return 0
+    pipe.failpoints.reach("before_publish")
+    try:
+        receivers = pipe.publisher.publish(owed)
+    except Unavailable:
+        return 0
+    pipe.failpoints.reach("after_publish")
+    reached = [note.event_id for note, count in zip(owed, receivers, strict=True) if count]
+    outbox.mark_published(pipe.store, reached, now=pipe.clock.now())
+    return len(reached)
+
+
+def _wake(pipe: Pipeline, events: int) -> None:
+    """Send as many wake-ups as batches are waiting, after the commit that queued them."""
+    if not events:
+        return
+    pipe.failpoints.reach("after_commit_before_wake")
+    try:
+        pipe.broker.wake(-(-events // pipe.settings.batch_size))
+    except Unavailable:
+        # The rows are durable and QUEUED; the sweep wakes a worker for them.
+        return

@@ -1,0 +1,134 @@
+"""The Event API and its clients: requests arrive when the scenario says, and are repeated until they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from tem_sim.pipeline.lifecycle import Submission
+from tem_sim.pipeline.tasks import Pipeline, submit_events
+from tem_sim.sim.kernel import Node
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tem_sim.scenario.models import Scenario
+    from tem_sim.scenario.streams import Streams
+
+# How long a client waits before it repeats a request, and before a double click sends the same one again.
+CLIENT_RETRY_S = 1.0
+DOUBLE_SUBMIT_S = 0.1
+
+
+@dataclass(slots=True)
+class Request:
+    """One POST: the submissions in it, and how often the client has sent it."""
+
+    submissions: list[Submission]
+    tries: int = 0
+
+
+@dataclass
+class Api:
+    """One API node, and the load on it."""
+
+    node: Node
+    pipe: Pipeline
+    scenario: Scenario
+    streams: Streams
+    arrivals: np.ndarray
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    _sent: int = 0
+    _open: list[Request] = field(default_factory=list)
+    _kinds: Callable[[float], str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kinds = _picker(self.scenario.events.kinds)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every arrival has been sent and answered."""
+        return self._sent >= len(self.arrivals) and not self._open
+
+    def start(self) -> None:
+        """Begin to listen; on the first start also begin the load."""
+        self.node.revive()
+        self.node.on_death[:] = [self._die]
+        if self._sent == 0 and len(self.arrivals):
+            self.node.kernel.call_later(float(self.arrivals[0]), self._arrive)
+
+    def _arrive(self) -> None:
+        """Send what arrives at this instant, in requests of at most `api.batch` events, and wait for the next."""
+        first, arrivals = self._sent, self.arrivals
+        last = int(arrivals.searchsorted(arrivals[first], side="right"))
+        self._sent = last
+        for start in range(first, last, self.scenario.api.batch):
+            stop = min(start + self.scenario.api.batch, last)
+            self._send(Request([self._submission(n + 1) for n in range(start, stop)]))
+        if last < len(arrivals):
+            kernel = self.node.kernel
+            kernel.call_later(max(0.0, float(arrivals[last]) - kernel.now), self._arrive)
+
+    def _submission(self, number: int) -> Submission:
+        """Describe the nth arrival: who it is for and of what kind depends on its number and the seed alone."""
+        user = 1 + int(self.streams.uniform("user", number) * self.scenario.users.count)
+        kind = self._kinds(self.streams.uniform("kind", number))
+        pad = "x" * self.scenario.events.payload_bytes
+        return Submission(number, f"event-{number}", user, kind, {"pad": pad})
+
+    def _send(self, request: Request) -> None:
+        request.tries += 1
+        self._open.append(request)
+        if self.node.alive:
+            self.node.spawn(f"request-{request.submissions[0].event_id}", lambda: self._answer(request))
+        else:
+            self._fail(request)
+
+    def _answer(self, request: Request) -> None:
+        self.node.kernel.sleep(self.scenario.api.latency_s)
+        answers = submit_events(self.pipe, request.submissions, actor=self.node.name)
+        created = sum(answer.created for answer in answers)
+        self.accepted += created
+        self.duplicates += len(answers) - created
+        self._open.remove(request)
+        twice = [s for s in request.submissions if self._sends_twice(s.event_id)] if request.tries == 1 else []
+        if twice:
+            again = Request(twice, tries=1)
+            self.node.kernel.call_later(DOUBLE_SUBMIT_S, lambda: self._send(again))
+
+    def _sends_twice(self, event_id: int) -> bool:
+        share = self.scenario.events.duplicate_submits
+        return share > 0 and self.streams.uniform("double-submit", event_id) < share
+
+    def _die(self) -> None:
+        """Leave every open request unanswered; its client sends it again under the same key."""
+        for request in list(self._open):
+            self._fail(request)
+
+    def _fail(self, request: Request) -> None:
+        self._open.remove(request)
+        if request.tries > self.scenario.api.retries:
+            self.rejected += len(request.submissions)
+            return
+        self._open.append(request)
+        self.node.kernel.call_later(CLIENT_RETRY_S, lambda: self._repeat(request))
+
+    def _repeat(self, request: Request) -> None:
+        self._open.remove(request)
+        self._send(request)
+
+
+def _picker(weights: dict[str, float]) -> Callable[[float], str]:
+    """Return a function from a uniform to a kind, by weight."""
+    kinds: Sequence[str] = list(weights)
+    total = sum(weights.values())
+    edges = [edge / total for edge in accumulate(weights.values())]
+
+    def pick(uniform: float) -> str:
+        return next((kind for kind, edge in zip(kinds, edges, strict=True) if uniform < edge), kinds[-1])
+
+    return pick

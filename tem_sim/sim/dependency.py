@@ -1,0 +1,122 @@
+"""The downstream that the handler calls: service times, luck, outages, and a capacity that retries can exhaust."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tem_sim.pipeline.ports import ClaimedEvent
+    from tem_sim.scenario.handler import Capacity, HandlerModel
+    from tem_sim.scenario.streams import Streams
+    from tem_sim.sim.kernel import Kernel
+
+
+class Outage(Exception):  # noqa: N818  The name stands in `last_error`, where operators read it.
+    """The downstream refuses every call."""
+
+
+class Overload(Exception):  # noqa: N818
+    """The downstream's queue is full, or the answer took longer than the caller waits."""
+
+
+class Refused(Exception):  # noqa: N818
+    """The downstream failed this call, by luck or because of what the event is."""
+
+
+class Servers:
+    """A first-come-first-served queue in front of `c` servers, in which a call's end is known as soon as it arrives.
+
+    A caller that times out goes away, but its call stays in the queue and is served: the work that a retry storm wastes.
+    """
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
+        self._free_at = [0.0] * capacity.servers
+        self._ends: list[float] = []
+
+    def in_flight(self, now: float) -> int:
+        """Return the number of calls queued or served at this instant."""
+        while self._ends and self._ends[0] <= now:
+            heapq.heappop(self._ends)
+        return len(self._ends)
+
+    def admit(self, now: float, service_s: float) -> float | None:
+        """Take a call in and return when it will have been served; None when the queue is full."""
+        if self.in_flight(now) >= self.capacity.servers + self.capacity.queue:
+            return None
+        start = max(now, self._free_at[0])
+        heapq.heapreplace(self._free_at, start + service_s)
+        heapq.heappush(self._ends, start + service_s)
+        return start + service_s
+
+
+class Dependency:
+    """The handler of the simulated pipeline: calls the downstream as the scenario's handler model says."""
+
+    def __init__(self, kernel: Kernel, model: HandlerModel, streams: Streams) -> None:
+        self.kernel = kernel
+        self.model = model
+        self.outages = 0
+        self.busy = 0
+        self.calls = 0
+        self.refused_in_outage = 0
+        # When each attempt's side effect really happened, keyed by (event_id, attempt_no).
+        self.effects: dict[tuple[int, int], float] = {}
+        self.servers = Servers(model.capacity) if model.capacity is not None else None
+        self._uniform = streams.uniform
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that the downstream is busy with, abandoned ones included."""
+        return self.servers.in_flight(self.kernel.now) if self.servers is not None else self.busy
+
+    def handle(self, event: ClaimedEvent) -> None:
+        """Do one attempt under simulated time; raise what the downstream answers when it does not succeed."""
+        self.calls += 1
+        self.busy += 1
+        try:
+            if self.outages:
+                self._refuse_in_outage()
+            self._call(event)
+        finally:
+            self.busy -= 1
+
+    def _refuse_in_outage(self) -> None:
+        self.refused_in_outage += 1
+        self.kernel.sleep(self.model.fail_time_s)
+        raise Outage("downstream refuses connections")
+
+    def _call(self, event: ClaimedEvent) -> None:
+        key = event.event_id, event.attempt_no
+        decision = self.model.decide(
+            event.kind, event.attempt_no, self._uniform("service", *key), self._uniform("luck", *key)
+        )
+        if decision.kills:
+            self.kernel.sleep(decision.service_s)
+            self.kernel.die()
+        if self.servers is None:
+            self._note_effect(key, decision.error, self.kernel.now + decision.service_s)
+            self.kernel.sleep(decision.service_s)
+        else:
+            self._queue_up(self.servers, key, decision.error, decision.service_s)
+        if decision.error is not None:
+            raise Refused(decision.error)
+
+    def _queue_up(self, servers: Servers, key: tuple[int, int], error: str | None, service_s: float) -> None:
+        kernel = self.kernel
+        done_at = servers.admit(kernel.now, service_s)
+        if done_at is None:
+            kernel.sleep(self.model.fail_time_s)
+            raise Overload("downstream queue is full")
+        self._note_effect(key, error, done_at)
+        timeout_s = servers.capacity.timeout_s
+        if done_at - kernel.now > timeout_s:
+            kernel.sleep(timeout_s)
+            raise Overload(f"no answer within {timeout_s:g} s")
+        kernel.sleep(done_at - kernel.now)
+
+    def _note_effect(self, key: tuple[int, int], error: str | None, at_s: float) -> None:
+        """Note the side effect as soon as the call is made: it happens even if the caller dies or stops waiting."""
+        if error is None:
+            self.effects[key] = at_s

@@ -1,0 +1,251 @@
+"""Sim threads: ordinary synchronous code run under simulated time, on one OS thread.
+
+A sim thread is a greenlet. When its code must wait, it hands the SimPy event it waits for to the hub (the greenlet in
+which SimPy's loop runs) and is switched to again when that event fires. So a run is a deterministic function of what
+was scheduled, and the code that runs in it needs to know nothing of SimPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import simpy
+from greenlet import GreenletExit, getcurrent, greenlet
+from simpy.events import Event, Timeout
+
+from tem_sim.sim.clock import NodeClock
+
+# Code that swallows GreenletExit is thrown at this often before it is abandoned to the garbage collector.
+MAX_THROWS = 10
+
+
+class SimulationError(RuntimeError):
+    """The simulation itself broke: an exception escaped from a sim thread. The original is its cause."""
+
+
+class Node:
+    """One machine or process: its clock, its threads, and whether it runs, is frozen or dead."""
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.kernel = kernel
+        self.name = name
+        self.clock = NodeClock(kernel.env)
+        self.alive = True
+        self.threads: list[SimThread] = []
+        self.on_death: list[Callable[[], None]] = []
+        self._paused_until: float | None = None
+        self._deferred: list[tuple[SimThread, Event]] = []
+
+    @property
+    def paused(self) -> bool:
+        """Whether the node is frozen: nothing on it runs, and it does not notice."""
+        return self._paused_until is not None
+
+    def spawn(self, name: str, body: Callable[[], object]) -> SimThread:
+        """Start a sim thread `node/name` that runs `body` from the current instant on."""
+        self.threads = [thread for thread in self.threads if not thread.finished]
+        thread = SimThread(self, f"{self.name}/{name}", body)
+        self.threads.append(thread)
+        return thread
+
+    def kill(self) -> None:
+        """Kill the node as SIGKILL does: no `except`, no `finally` of its code has any effect from here on."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._paused_until = None
+        self._deferred.clear()
+        threads, self.threads = self.threads, []
+        for thread in threads:
+            thread.kill()
+        for hook in self.on_death:
+            hook()
+
+    def revive(self) -> None:
+        """Let new threads be started on a killed node; the old ones stay dead."""
+        self.alive = True
+
+    def pause(self, duration_s: float) -> None:
+        """Freeze the node; overlapping pauses last until the latest end. On waking it still believes what it believed."""
+        if not self.alive:
+            return
+        until = self.kernel.now + duration_s
+        if self._paused_until is not None and until <= self._paused_until:
+            return
+        self._paused_until = until
+        self.kernel.call_later(duration_s, lambda: self._wake(until))
+
+    def _wake(self, until: float) -> None:
+        if self._paused_until != until:
+            return
+        self._paused_until = None
+        deferred, self._deferred = self._deferred, []
+        for thread, event in deferred:
+            thread.resume(event)
+
+    def defer(self, thread: SimThread, event: Event) -> None:
+        """Keep an event that fired while the node was frozen."""
+        self._deferred.append((thread, event))
+
+
+class SimThread:
+    """One strand of synchronous code on a node."""
+
+    __slots__ = ("_greenlet", "dead", "finished", "kernel", "name", "node")
+
+    def __init__(self, node: Node, name: str, body: Callable[[], object]) -> None:
+        self.node = node
+        self.kernel = node.kernel
+        self.name = name
+        self.dead = False
+        self.finished = False
+        self._greenlet = greenlet(self._supervised(body), parent=self.kernel.hub)
+        start = Timeout(self.kernel.env, 0)
+        start.callbacks.append(self.resume)
+
+    def _supervised(self, body: Callable[[], object]) -> Callable[[object], None]:
+        # SimPy rebuilds an exception that escapes into it from `type(e)(*e.args)`, which loses SQLAlchemy's errors. So none does.
+        def run(_: object) -> None:
+            try:
+                body()
+            except GreenletExit:
+                if not self.dead:
+                    raise
+            except BaseException as error:
+                if not self.dead:
+                    self.kernel.fail(self, error)
+            finally:
+                self.finished = True
+
+        return run
+
+    def resume(self, event: Event) -> None:
+        """Go on with the code now that `event` has fired; SimPy calls this in the hub."""
+        kernel = self.kernel
+        while not self.dead:
+            if self.node.paused:
+                self.node.defer(self, event)
+                return
+            kernel.current = self
+            waits_for = self._greenlet.switch(event)
+            kernel.current = None
+            if kernel.graves:
+                kernel.bury()
+            if self.finished or self.dead:
+                return
+            if waits_for.callbacks is not None:
+                waits_for.callbacks.append(self.resume)
+                return
+            event = waits_for
+
+    def kill(self) -> None:
+        """Never resume this thread. Its stack is unwound by the hub, where it can do nothing any more."""
+        self.dead = True
+        if not self.finished:
+            self.kernel.graves.append(self)
+            if self.kernel.current is None:
+                self.kernel.bury()
+
+    def unwind(self) -> None:
+        """Free the stack of a killed thread; whatever its `except` and `finally` blocks try is refused by the ports."""
+        self.kernel.current = self
+        for _ in range(MAX_THROWS):
+            if self._greenlet.dead:
+                break
+            self._greenlet.throw(GreenletExit)
+        self.kernel.current = None
+
+
+class Kernel:
+    """The SimPy environment, the hub and the nodes."""
+
+    def __init__(self) -> None:
+        self.env = simpy.Environment()
+        self.hub = getcurrent()
+        self.current: SimThread | None = None
+        self.graves: list[SimThread] = []
+        self.nodes: dict[str, Node] = {}
+        self.stop_reason: str | None = None
+        self._failure: tuple[SimThread, BaseException] | None = None
+
+    @property
+    def now(self) -> float:
+        """The simulator's own time, which no fault ever moves."""
+        return self.env.now
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name, made on first use."""
+        if name not in self.nodes:
+            self.nodes[name] = Node(self, name)
+        return self.nodes[name]
+
+    def sleep(self, delay_s: float) -> None:
+        """Let simulated time pass for the calling sim thread."""
+        self.wait(Timeout(self.env, delay_s))
+
+    def wait(self, event: Event) -> Any:
+        """Let the calling sim thread wait for a SimPy event and return its value, or raise what it failed with."""
+        thread = self.current
+        if thread is None:
+            raise SimulationError("only a sim thread can wait; this code runs in the hub")
+        if thread.dead:
+            raise GreenletExit
+        fired = self.hub.switch(event)
+        if fired.ok:
+            return fired.value
+        fired.defused = True
+        raise fired.value
+
+    def checkpoint(self) -> None:
+        """Refuse to go on in a thread that is dead; ports that take no time call this."""
+        if self.current is not None and self.current.dead:
+            raise GreenletExit
+
+    def die(self) -> None:
+        """Kill the calling thread's own node; does not return."""
+        thread = self.current
+        if thread is None:
+            raise SimulationError("only a sim thread can die; this code runs in the hub")
+        thread.node.kill()
+        self.hub.switch(None)
+
+    def call_later(self, delay_s: float, action: Callable[[], object]) -> None:
+        """Run a short action in the hub after a delay. It must not wait."""
+        Timeout(self.env, delay_s).callbacks.append(lambda _: action())
+
+    def bury(self) -> None:
+        """Unwind the threads that were killed since the last switch; in the hub only."""
+        while self.graves:
+            self.graves.pop().unwind()
+
+    def fail(self, thread: SimThread, error: BaseException) -> None:
+        """Remember the first exception that escaped from a sim thread; the run stops with it."""
+        if self._failure is None:
+            self._failure = thread, error
+        self.stop("broken")
+
+    def stop(self, reason: str) -> None:
+        """Stop the run after the current step."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+    def run(self, until_s: float) -> str:
+        """Run until the horizon or until somebody stops it; return why it ended. Raises `SimulationError`."""
+        env = self.env
+        step, peek = env.step, env.peek
+        while self.stop_reason is None and peek() <= until_s:
+            step()
+        if self._failure is not None:
+            thread, error = self._failure
+            raise SimulationError(
+                f"{thread.name} broke at {self.now:.6f} s: {type(error).__name__}: {error}"
+            ) from error
+        return self.stop_reason or "horizon"
+
+    def close(self) -> None:
+        """Kill every node, so that no greenlet outlives the run."""
+        for node in list(self.nodes.values()):
+            node.kill()
+
+

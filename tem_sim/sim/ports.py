@@ -1,0 +1,61 @@
+"""The pipeline's ports as one simulated node sees them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tem_sim.sim.broker import SimBroker
+from tem_sim.sim.kernel import Kernel, Node
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBroker:
+    """The way to the queue: each send takes a round trip of the calling thread."""
+
+    kernel: Kernel
+    queue: SimBroker
+    latency_s: float
+
+    def wake(self, count: int) -> None:
+        """Send wake-ups; see `pipeline.ports.Broker`."""
+        self.kernel.sleep(self.latency_s)
+        self.queue.send(count)
+
+
+@dataclass(slots=True)
+class Strike:
+    """What a fault does to the nodes it targets at the nth passing of an edge."""
+
+    nodes: frozenset[str]
+    nth: int
+    act: Callable[[Node], None]
+    passed: int = 0
+
+
+class SimFailpoints:
+    """The named edges of the tasks, at which faults lie in wait."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._armed: defaultdict[str, list[Strike]] = defaultdict(list)
+
+    def arm(self, edge: str, strike: Strike) -> None:
+        """Let a fault strike at an edge."""
+        self._armed[edge].append(strike)
+
+    def reach(self, edge: str) -> None:
+        """Pass an edge; see `pipeline.ports.Failpoints`."""
+        if not self._armed or edge not in self._armed:
+            return
+        thread = self.kernel.current
+        if thread is None or thread.dead:
+            return
+        for strike in self._armed[edge]:
+            if thread.node.name in strike.nodes:
+                strike.passed += 1
+                if strike.passed == strike.nth:
+                    strike.act(thread.node)
+        # Lets a kill or a pause of this very node take hold here, between two steps of its code.
+        self.kernel.sleep(0)

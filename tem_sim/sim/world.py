@@ -1,0 +1,269 @@
+"""One simulated world: every part wired from a scenario, run to its end, and read out as frames."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from sqlalchemy import select
+
+from tem_sim.collect import Delivery, Observed, collect
+from tem_sim.frames import Run, digest
+from tem_sim.pipeline.settings import Settings
+from tem_sim.pipeline.states import TERMINAL
+from tem_sim.pipeline.tables import notification, processing_state
+from tem_sim.pipeline.tasks import Pipeline
+from tem_sim.scenario.arrivals import arrival_times
+from tem_sim.scenario.models import Scenario
+from tem_sim.scenario.streams import Streams
+from tem_sim.sim.api import Api
+from tem_sim.sim.beat import Beat
+from tem_sim.sim.broker import SimBroker
+from tem_sim.sim.database import Database
+from tem_sim.sim.dependency import Dependency
+from tem_sim.sim.faults import INFLICT, FaultLog, Infliction
+from tem_sim.sim.gateway import Gateway, PubSub
+from tem_sim.sim.kernel import Kernel
+from tem_sim.sim.ports import NodeBroker, SimFailpoints
+from tem_sim.sim.workers import Worker
+from tem_sim.versions import versions
+
+SAMPLE_EVERY_S = 1.0
+
+# Called with (simulated seconds so far, horizon in seconds) about once per simulated second.
+Progress = Callable[[float, float], None]
+
+
+def simulate(
+    scenario: Scenario,
+    seed: int | None = None,
+    *,
+    store: str = "sqlite://",
+    progress: Progress | None = None,
+) -> Run:
+    """Run a scenario under simulated time and return what happened.
+
+    `seed` overrides the scenario's. `store` is a SQLAlchemy URL: SQLite in memory by default, a new SQLite file, or a
+    PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and seed:
+    the digest is the same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises `SimulationError`
+    when code under simulation lets an exception escape, `StoreError` for an unusable store.
+    """
+    world = World(scenario, scenario.seed if seed is None else seed, store, progress)
+    try:
+        with _interruptible(world.kernel):
+            world.run()
+        return world.read_out()
+    finally:
+        world.close()
+
+
+class World:
+    """The parts of one run."""
+
+    def __init__(self, scenario: Scenario, seed: int, store_url: str, progress: Progress | None = None) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.streams = Streams(seed)
+        self.kernel = Kernel()
+        self.faults = FaultLog()
+        self.failpoints = SimFailpoints(self.kernel)
+        self._progress = progress
+        self._samples: list[tuple[float, str, float]] = []
+        self._status: Literal["complete", "interrupted"] = "complete"
+        latency = scenario.store.latency_s
+        store_luck = self.streams.stream("store-latency")
+        self.database = Database(self.kernel, store_url, lambda: latency.quantile(store_luck.random()))
+        self.broker = SimBroker(
+            self.kernel,
+            visibility_timeout_s=scenario.broker.visibility_timeout_s,
+            sweep_every_s=scenario.broker.sweep_every_s,
+            loss=scenario.broker.loss,
+            luck=self.streams.stream("wakeup-loss"),
+        )
+        self.dependency = Dependency(self.kernel, scenario.handler, self.streams)
+        self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
+        self.gateway = self._gateway()
+        self.settings: Settings = scenario.settings()
+        self.api = self._api()
+        self.workers = {
+            f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)
+        }
+        self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}
+
+    # --- wiring
+
+    def _pipeline(self, node_name: str) -> Pipeline:
+        return Pipeline(
+            store=self.database.store,
+            settings=self.settings,
+            clock=self.kernel.node(node_name).clock,
+            chance=self.streams,
+            broker=NodeBroker(self.kernel, self.broker, self.scenario.broker.latency_s),
+            publisher=self.pubsub,
+            handler=self.dependency,
+            failpoints=self.failpoints,
+        )
+
+    def _gateway(self) -> Gateway:
+        return Gateway(
+            kernel=self.kernel,
+            node=self.kernel.node("gateway"),
+            store=self.database.store,
+            pubsub=self.pubsub,
+            model=self.scenario.users,
+            streams=self.streams,
+        )
+
+    def _api(self) -> Api:
+        arrivals = arrival_times(self.scenario, self.streams)
+        return Api(self.kernel.node("api"), self._pipeline("api"), self.scenario, self.streams, arrivals)
+
+    def _worker(self, name: str) -> Worker:
+        model = self.scenario.workers
+        return Worker(
+            node=self.kernel.node(name),
+            broker=self.broker,
+            pipe=self._pipeline(name),
+            concurrency=model.concurrency,
+            prefetch=model.prefetch,
+            startup_s=model.startup_s,
+            ack_early=self.scenario.broker.ack == "early",
+        )
+
+    def _beat(self, name: str, phase_s: float) -> Beat:
+        model = self.scenario.beat
+        return Beat(
+            node=self.kernel.node(name),
+            pipe=self._pipeline(name),
+            retry_every_s=model.retry_every_s,
+            rescue_every_s=model.rescue_every_s,
+            relay_every_s=model.relay_every_s,
+            phase_s=phase_s,
+        )
+
+    # --- what the faults do to nodes
+
+    def targets(self, target: str) -> list[str]:
+        """Return the names of the nodes that a fault's target means."""
+        if target == "workers":
+            return list(self.workers)
+        if target == "*":
+            return [*self.workers, "beat", "api", "gateway"]
+        return [target]
+
+    def kill(self, name: str) -> None:
+        """Kill a node as SIGKILL does."""
+        if name == "gateway":
+            self.gateway.close()
+        else:
+            self.kernel.node(name).kill()
+
+    def start_node(self, name: str) -> None:
+        """Start a killed node again, as its supervisor would."""
+        if name == "gateway":
+            self.gateway.reopen()
+        elif name == "api":
+            self.api.start()
+        else:
+            (self.workers.get(name) or self.beats[name]).start()
+
+    def start_second_beat(self, phase_s: float) -> None:
+        """Start a second scheduler beside the first."""
+        self.beats["beat-2"] = self._beat("beat-2", phase_s)
+        self.beats["beat-2"].start()
+
+    # --- the run
+
+    def run(self) -> None:
+        """Start everything, inflict the faults, and let time pass until the scenario's end."""
+        self.gateway.start()
+        for beat in self.beats.values():
+            beat.start()
+        for worker in self.workers.values():
+            worker.start()
+        self.api.start()
+        for number, fault in enumerate(self.scenario.faults):
+            INFLICT[fault.kind](Infliction(self, number, fault), fault)
+        self._look()
+        if self.kernel.run(self.scenario.horizon_s) == "interrupted":
+            self._status = "interrupted"
+
+    def _look(self) -> None:
+        """Read the gauges, report progress, and stop when there is nothing left to happen."""
+        now = self.kernel.now
+        gauges = {
+            "broker_ready": len(self.broker.ready),
+            "broker_unacked": self.broker.unacked,
+            "workers_busy": sum(worker.busy for worker in self.workers.values()),
+            "dependency_in_flight": self.dependency.in_flight,
+            "users_connected": sum(user.connected for user in self.gateway.users.values()),
+        }
+        self._samples += [(now, name, float(value)) for name, value in gauges.items()]
+        if self._progress is not None:
+            self._progress(now, self.scenario.horizon_s)
+        if self.scenario.stop == "drained" and self._drained():
+            self.kernel.stop("drained")
+        else:
+            self.kernel.call_later(SAMPLE_EVERY_S, self._look)
+
+    def _drained(self) -> bool:
+        """Whether every event is terminal, every reachable user told, and every fault over."""
+        if not self.api.idle or self.kernel.now < self.scenario.quiet_after_s:
+            return False
+        with self.database.store.begin() as connection:
+            waiting = select(processing_state.c.event_id).where(
+                processing_state.c.status.not_in([str(state) for state in TERMINAL])
+            )
+            if connection.execute(waiting.limit(1)).first() is not None:
+                return False
+            untold = select(notification.c.user_id).where(notification.c.acked_at.is_(None)).distinct()
+            users = [row.user_id for row in connection.execute(untold)]
+        return not any(self.gateway.users[user].connected or self.gateway.users[user].comes_back for user in users)
+
+    def read_out(self) -> Run:
+        """Turn what the store holds and what was seen outside it into a run."""
+        end_s = self.kernel.now if self._status == "interrupted" else min(self.kernel.now, self.scenario.horizon_s)
+        self.faults.close(self.scenario.faults, end_s)
+        self.kernel.close()
+        observed = Observed(
+            effects=self.dependency.effects,
+            deliveries=[
+                Delivery(event_id, seen.user_id, seen.key or "", seen.first_s, seen.shown, seen.received)
+                for event_id, seen in self.gateway.seen.items()
+            ],
+            samples=self._samples,
+            faults=self.faults.activations,
+        )
+        frames = collect(self.database.store, observed, start_s=0.0, end_s=end_s)
+        return Run(
+            scenario_dict=self.scenario.resolved() | {"seed": self.seed},
+            seed=self.seed,
+            mode="sim",
+            status=self._status,
+            store=self.database.store.dialect,
+            end_s=end_s,
+            digest=digest(frames["transitions"]),
+            versions=versions(),
+            **frames,
+        )
+
+    def close(self) -> None:
+        """Free what the run holds: greenlets, connections, the schema."""
+        self.kernel.close()
+        self.database.close()
+
+
+@contextmanager
+def _interruptible(kernel: Kernel) -> Iterator[None]:
+    """Let Ctrl-C stop the run between two steps. An exception thrown into whatever greenlet runs would corrupt it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: kernel.stop("interrupted"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
