@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
-    ReturningUpdate,
     Select,
     Text,
     and_,
@@ -160,18 +159,15 @@ def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning:
     picked = pick.with_for_update(skip_locked=True, of=processing_state).cte("picked")
     locked = picked.prefix_with("MATERIALIZED", dialect="postgresql")
     return {
-        "postgresql": _returning(
-            update(processing_state).where(_row.event_id == locked.c.event_id).values(values), returning
-        ),
-        "sqlite": _returning(
-            update(processing_state).where(_row.event_id.in_(pick)).values(values), returning
-        ),
+        "postgresql": update(processing_state)
+        .where(_row.event_id == locked.c.event_id)
+        .values(values)
+        .returning(*returning),
+        "sqlite": update(processing_state)
+        .where(_row.event_id.in_(pick))
+        .values(values)
+        .returning(*returning),
     }
-
-
-def _returning(statement: Any, columns: tuple[Any, ...]) -> ReturningUpdate[Any]:
-    returning: ReturningUpdate[Any] = statement.returning(*columns)
-    return returning
 
 
 # --- claim ----------------------------------------------------------------------------------------------------------

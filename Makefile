@@ -1,0 +1,59 @@
+# `make demo` and `make test` are all a newcomer needs; each sets up what it uses, in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SCENARIO ?= scenarios/retry_storm.yaml
+JOBS ?= 2
+
+.PHONY: help demo test test-slow lint format bench check schema clean
+
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo ## Set up and run the retry storm; the run and its plots land in reports/.
+	$(BIN)/tem-sim run $(SCENARIO)
+
+test: $(VENV)/.dev ## Set up and run the quick tests (what CI runs).
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+
+test-slow: $(VENV)/.dev ## Run the tests that the quick set leaves out.
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
+
+lint: $(VENV)/.dev ## Check style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Format the code and mend what the linter can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench ## Measure speed and memory, as ratios against peers in the same run.
+	$(BIN)/python -m benchmarks.run
+
+check: ## Everything that CI runs, with CI's rules.
+	bash .ci/run
+
+schema: $(VENV)/.demo ## Write the JSON Schema that the scenario files' modelines point to.
+	$(BIN)/tem-sim schema --out scenarios/scenario.schema.json
+
+clean: ## Remove what the targets above made, but no reports.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e ".[postgresql]" --group lint --group test
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install -c constraints.txt --group bench
+	@touch $@
