@@ -155,6 +155,7 @@ class Telescoped:
     median_first_s: float
 
     def at(self, uniforms: Sequence[float]) -> float:
+        """Take the carried f from the first uniform and the reached one from the second."""
         carried = _polly_f(self.retry - 2 + uniforms[0]) if self.retry > 1 else 0.0
         return _ticks_s(_polly_f(self.retry - 1 + uniforms[1]) - carried, self.median_first_s)
 

@@ -97,9 +97,7 @@ def preset_policy(name: str, **changes: Setting) -> PresetPolicy:
     known = [field.name for field in dataclasses.fields(policy)]
     for field in changes:
         if field not in known:
-            raise ValueError(
-                f"preset {name}: must be given fields it has, got {field!r}; {_hint(field, known)}"
-            )
+            raise ValueError(f"preset {name}: has no field {field!r}; {_hint(field, known)}")
     return dataclasses.replace(policy, **changes)  # type: ignore[arg-type]  # Each policy checks its own values.
 
 
@@ -258,7 +256,7 @@ _ALL = (
     ),
     Preset(
         Backoff(Exponential(0.1), Proportional(0.2), cap_s=1, max_retries=3, name="grpc"),
-        "gRFC A6 client retries as revised in 2024; grpc-go stream.go clientStream.shouldRetry",
+        "gRFC A6 client retries, as revised in 2024; grpc-go, stream.go csAttempt.shouldRetry",
         "±20 % around the capped value, so up to 1.2 × maxBackoff; before 2024 it was full jitter. There "
         "are no defaults: the values are those of A6's example (maxAttempts 4, 0.1 s, ×2, 1 s).",
     ),
