@@ -68,7 +68,8 @@ def _reached(
     density = mass / (highs_s - base_s)
     beyond = np.concatenate((np.cumsum(density[::-1])[::-1], [0.0]))
     ended = np.searchsorted(highs_s, edges_s, side="right")
-    return np.minimum(1.0, whole[ended] + (edges_s - base_s) * beyond[ended])
+    reached: NDArray[np.float64] = np.minimum(1.0, whole[ended] + (edges_s - base_s) * beyond[ended])
+    return reached
 
 
 def _edges_s(base_s: float, factor: float, cap_s: float) -> NDArray[np.float64]:
@@ -79,7 +80,8 @@ def _edges_s(base_s: float, factor: float, cap_s: float) -> NDArray[np.float64]:
     per_power = int(_CELLS / powers)
     if per_power < 1:
         return np.geomspace(base_s, cap_s, _CELLS + 1)
-    edges_s: NDArray[np.float64] = base_s * factor ** (np.arange(int(powers * per_power) + 1) / per_power)
+    exponents = np.arange(int(powers * per_power) + 1) / per_power
+    edges_s: NDArray[np.float64] = base_s * np.power(factor, exponents)
     return np.append(edges_s[edges_s < cap_s * (1 - 1e-9)], cap_s)
 
 
