@@ -114,7 +114,7 @@ _TEXT_COLUMNS = {column.name for schema in SCHEMAS.values() for column in schema
 def load(folder: Path) -> Run:
     document = _read_head(folder)
     try:
-        frames = {name: _read_frame(name, folder / f"{name}.npz") for name in SCHEMAS}
+        frames: dict[str, Any] = {name: _read_frame(name, folder / f"{name}.npz") for name in SCHEMAS}
         head: dict[str, Any] = {name: document[name] for name in _FIELDS}
         return Run(scenario_dict=dict(document["scenario"]), **head, **frames)
     except FileNotFoundError as error:

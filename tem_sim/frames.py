@@ -39,7 +39,7 @@ class RunError(Exception):
 
 
 class Column(NamedTuple):
-    """One column: `null` says whether cells may be missing, `values` is a category's vocabulary (None: open)."""
+    """One column; `values` is a category's whole vocabulary, None where it is open."""
 
     name: str
     dtype: Dtype
@@ -106,7 +106,7 @@ _ATTEMPTS = (
 )
 
 _TRANSITIONS = (
-    _id("seq", "The order of insertion; within one event it is the true order."),
+    _id("seq", "Orders one event's transitions truly, whatever the clocks say; may have gaps."),
     _id("event_id", "The event."),
     _time("at_s", "When, by the clock of the actor, which a fault may have skewed."),
     _label("before", "The state left; empty at the event's creation.", values=("", *STATES)),

@@ -1,0 +1,122 @@
+"""The numbers that sum a run up, each with its unit and its definition in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tem_sim.analysis.backlog import span_recovery
+from tem_sim.analysis.delivery import deliveries, duplicate_effects
+from tem_sim.analysis.history import history
+from tem_sim.analysis.latency import latencies, percentile
+from tem_sim.analysis.rules import rules
+from tem_sim.analysis.storm import (
+    WASTED,
+    amplification,
+    extinct_rate,
+    retry_peak_per_s,
+    storm_factor,
+    wasted_work,
+)
+from tem_sim.analysis.stuck import OPEN, in_flight
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tem_sim.frames import Run
+
+
+class Metric(NamedTuple):
+    """One number of a run; NaN where it does not exist."""
+
+    of: Callable[[Run], float]
+    unit: str
+    about: str
+
+
+def metrics(run: Run) -> dict[str, float]:
+    """Return every metric of the run, in display order; NaN where one does not exist."""
+    return {name: float(metric.of(run)) for name, metric in METRICS.items()}
+
+
+def _in_state(*states: str) -> Callable[[Run], float]:
+    return lambda run: int(run.events["status"].isin(states).sum())
+
+
+def _latency(percent: float, column: str = "processed_s") -> Callable[[Run], float]:
+    return lambda run: percentile(latencies(run)[column].dropna().to_numpy(), percent)
+
+
+def _fate(name: str) -> Callable[[Run], float]:
+    return lambda run: int((_deliveries(run)["fate"] == name).sum())
+
+
+def _deliveries(run: Run) -> pd.DataFrame:
+    return deliveries(run, rules(run).settings.outbox)
+
+
+def lost_events(run: Run) -> int:
+    """Return how many events the log saw submitted and the store no longer has."""
+    past = history(run)
+    return int((~np.isin(past.ids[past.event[past.first]], run.events["event_id"].to_numpy())).sum())
+
+
+METRICS: dict[str, Metric] = {
+    "events": Metric(lambda run: len(run.events), "1", "events accepted"),
+    "attempts": Metric(lambda run: len(run.attempts), "1", "claims, whatever became of them"),
+    "retries": Metric(
+        lambda run: int((run.attempts["attempt_no"] > 1).sum()), "1", "attempts after an event's first"
+    ),
+    "processed": Metric(_in_state("PROCESSED"), "1", "events PROCESSED at the end"),
+    "extinct": Metric(_in_state("EXTINCT"), "1", "events EXTINCT at the end"),
+    "in_flight": Metric(_in_state(*OPEN), "1", "events QUEUED, PROCESSING or FAILED at the end"),
+    "amplification": Metric(amplification, "1", "attempts / events"),
+    "retry_peak_per_s": Metric(retry_peak_per_s, "1/s", "most retries started in any 1 s bin"),
+    "storm_factor": Metric(
+        storm_factor, "1", "retry peak / mean retry rate from the first retry to the last"
+    ),
+    "drain_s": Metric(
+        lambda run: span_recovery(run)[0],
+        "s",
+        "last fault's end until the backlog is first back at its level before",
+    ),
+    "recovery_s": Metric(
+        lambda run: span_recovery(run)[1],
+        "s",
+        "last fault's end until the backlog last leaves the time above its band",
+    ),
+    "latency_p50_s": Metric(_latency(50), "s", "submit to PROCESSED, median; from 2 events on"),
+    "latency_p95_s": Metric(_latency(95), "s", "submit to PROCESSED, 95th percentile; from 20 events on"),
+    "latency_p99_s": Metric(_latency(99), "s", "submit to PROCESSED, 99th percentile; from 100 events on"),
+    "delivery_p95_s": Metric(
+        _latency(95, "delivered_s"), "s", "submit to the user's socket, 95th percentile; from 20 on"
+    ),
+    "extinct_rate": Metric(extinct_rate, "1", "part of the events that ended EXTINCT"),
+    "lost_events": Metric(lost_events, "1", "events that were accepted and are gone from the store"),
+    "stuck_rows": Metric(
+        lambda run: int(in_flight(run)["stuck"].sum()),
+        "1",
+        "rows in flight for longer than lease and sweep allow",
+    ),
+    "duplicate_effects": Metric(
+        duplicate_effects, "1", "side effects applied again for an event that had its own"
+    ),
+    "lost_notifications": Metric(
+        _fate("lost"), "1", "PROCESSED events whose user was not told and will not be"
+    ),
+    "duplicate_notifications": Metric(
+        lambda run: int((_deliveries(run)["shown"] - 1).clip(lower=0).sum()),
+        "1",
+        "times a user was told again",
+    ),
+    "wasted_attempts": Metric(
+        lambda run: int(run.attempts["outcome"].isin(WASTED).sum()),
+        "1",
+        "attempts that failed, or whose work was lost",
+    ),
+    "wasted_worker_s": Metric(
+        lambda run: float(wasted_work(run)["worker_s"].sum()), "s", "worker time in wasted attempts"
+    ),
+}

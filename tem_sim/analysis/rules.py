@@ -1,0 +1,58 @@
+"""What the run's scenario promised, as the few values that checks and metrics judge by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.faults import ClockSkew
+    from tem_sim.scenario.models import Scenario
+
+    from tem_sim.frames import Run
+    from tem_sim.pipeline.settings import Settings
+
+
+# The store keeps microseconds: a time or delay may be off by one in its last digit.
+ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The pipeline's settings, the scheduler's periods, and how far clocks may be off.
+
+    `skew_s`: the furthest that any declared fault takes a clock from the true time. `slots`: handler calls
+    that can run at the same time. `service_s`: the mean time of one that succeeds. `fail_s`: of one that an
+    outage refuses.
+    """
+
+    settings: Settings
+    retry_every_s: float
+    rescue_every_s: float
+    skew_s: float
+    slots: int
+    service_s: float
+    fail_s: float
+
+
+def rules(run: Run) -> Rules:
+    """Return the rules of the run's scenario."""
+    scenario = run.scenario
+    return Rules(
+        settings=scenario.settings,
+        retry_every_s=scenario.beat.retry_every_s,
+        rescue_every_s=scenario.beat.rescue_every_s,
+        skew_s=worst_skew_s(scenario),
+        slots=scenario.workers.count * scenario.workers.concurrency,
+        service_s=scenario.handler.service_time.mean_s,
+        fail_s=scenario.handler.fail_time_s,
+    )
+
+
+def worst_skew_s(scenario: Scenario) -> float:
+    """Return the furthest that a clock_skew fault takes a clock from the true time, its drift included."""
+    return max((_skew_s(fault) for fault in scenario.faults if fault.kind == "clock_skew"), default=0.0)
+
+
+def _skew_s(fault: ClockSkew) -> float:
+    return abs(fault.skew_s) + abs(fault.drift) * fault.for_s

@@ -1,0 +1,99 @@
+"""Rows that do not move any more: what is left in flight at the run's end, and how long each may wait.
+
+Liveness is owed only while nothing is broken, so a row's waiting counts from the last fault's end at the
+earliest. A protection that is switched off (no lease, no sweep) is judged by `GRACE_S`, its default: that
+nobody will come for the row is exactly what a study of the missing protection wants to see.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tem_sim.analysis.history import Array, event_numbers, history
+from tem_sim.analysis.rules import Rules, rules
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tem_sim.frames import Run
+
+GRACE_S = 60.0
+OPEN = ("QUEUED", "PROCESSING", "FAILED")
+
+
+def in_flight(run: Run) -> pd.DataFrame:
+    """Return the rows that are not terminal: event_id, status, since_s, waited_s, allowed_s, stuck, excused.
+
+    `since_s`: when the row could first have moved on: it became PROCESSING, its retry fell due, or it was
+    QUEUED and no row that had been queued before it was claimed any more. `waited_s`: from then to the
+    run's end, without the time before the last fault's end. `stuck`: longer than `allowed_s`. `excused`:
+    would be stuck, had the faults ended sooner.
+
+    Allowed are, PROCESSING: the lease and two rescue periods; QUEUED: the sweep, two rescue periods and a
+    lease, since all workers may be busy that long; FAILED: two retry periods for every `requeue_limit` rows
+    that are due.
+    """
+    rows = run.events.loc[run.events["status"].isin(OPEN), ["event_id", "status", "next_retry_s"]]
+    status = rows["status"].astype(str).to_numpy()
+    entered_s = _entered_s(run)[event_numbers(run, rows["event_id"].to_numpy())]
+    waiting_s = np.maximum(entered_s, _last_turn_s(run, entered_s))
+    since_s = np.select(
+        [status == "FAILED", status == "QUEUED"], [rows["next_retry_s"], waiting_s], entered_s
+    )
+    allowed_s = _allowed_s(run, rules(run), status, since_s)
+    age_s = np.maximum(run.end_s - since_s, 0.0)
+    waited_s = np.minimum(age_s, max(run.end_s - _healed_s(run), 0.0))
+    stuck = waited_s > allowed_s
+    table = rows[["event_id", "status"]].assign(since_s=since_s, waited_s=waited_s, allowed_s=allowed_s)
+    return table.assign(stuck=stuck, excused=(age_s > allowed_s) & ~stuck).reset_index(drop=True)
+
+
+def _entered_s(run: Run) -> Array:
+    """Return, by event number, when the event's last transition was; NaN without any."""
+    past = history(run)
+    entered = np.full(len(past.ids), np.nan)
+    entered[past.event[past.last]] = past.at_s[past.last]
+    return entered
+
+
+def _last_turn_s(run: Run, queued_s: Array) -> Array:
+    """Return when a row queued no later than each of these was last claimed; -inf where none was.
+
+    Workers claim the longest waiting first: while those before a row are being claimed, its turn has not
+    come.
+    """
+    past = history(run)
+    claims = past.has("cause", "claim") & ~past.first
+    queued = past.previous(past.at_s)[claims]
+    order = np.argsort(queued, kind="stable")
+    latest = np.append(-np.inf, np.maximum.accumulate(past.at_s[claims][order]))
+    return np.asarray(latest[np.searchsorted(queued[order], queued_s, side="right")])
+
+
+def _healed_s(run: Run) -> float:
+    """Return when the last fault that landed was over; a fault without an end lasts to the run's end."""
+    landed = run.faults[run.faults["landed"] > 0]
+    return float(landed["end_s"].fillna(run.end_s).max()) if len(landed) else -math.inf
+
+
+def _allowed_s(run: Run, rule: Rules, status: Array, since_s: Array) -> Array:
+    settings = rule.settings
+    hold_s = settings.lease_s if settings.lease_s is not None else max(GRACE_S, 2 * _longest_hold_s(run))
+    sweep_s = GRACE_S if settings.sweep_after_s is None else settings.sweep_after_s
+    due = int(((status == "FAILED") & (since_s <= run.end_s)).sum())
+    ticks = 2 * max(1, math.ceil(due / settings.requeue_limit)) if settings.requeue_limit else 2
+    allowed = {
+        "PROCESSING": hold_s + 2 * rule.rescue_every_s,
+        "QUEUED": sweep_s + 2 * rule.rescue_every_s + hold_s,
+        "FAILED": ticks * rule.retry_every_s,
+    }
+    return np.array([allowed[str(state)] for state in status], dtype=np.float64)
+
+
+def _longest_hold_s(run: Run) -> float:
+    """Return the longest time from claim to end of any attempt of the run that ended."""
+    held = run.attempts["finished_s"] - run.attempts["claimed_s"]
+    return float(held.max()) if held.notna().any() else 0.0

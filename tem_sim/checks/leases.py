@@ -1,0 +1,93 @@
+"""The check that a row has one holder at a time, and that nobody else finishes its attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tem_sim.analysis.history import Array, history, log_rows, tries
+from tem_sim.analysis.rules import ROUNDING_S, rules
+from tem_sim.checks.verdict import Verdict, count, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tem_sim.frames import Run
+
+
+def single_lease(run: Run) -> Verdict:
+    """A claim takes the next attempt number, only its holder ends it, nobody takes a lease that still lives.
+
+    Where clocks were declared to be off, a lease that was taken back early by no more than that cannot be
+    judged.
+    """
+    import pandas as pd
+
+    skew_s = rules(run).skew_s
+    found = [
+        _misnumbered(run),
+        _ended_by_strangers(run),
+        _taken_early(run, skew_s),
+        _overlapping(run, skew_s),
+    ]
+    broken = pd.concat(found, ignore_index=True)
+    unclear = pd.concat([_taken_early(run, 0.0), _overlapping(run, 0.0)], ignore_index=True)
+    claims = count(int(history(run).has("cause", "claim").sum()), "claim")
+    if len(broken):
+        parts = ", ".join(f"{number:,} × {what}" for what, number in broken["problem"].value_counts().items())
+        return verdict("single_lease", "false", f"of {claims}: {parts}", broken)
+    if len(unclear):
+        detail = (
+            f"{len(unclear):,} of {claims} overlap by no more than the declared clock skew of {skew_s:g} s"
+        )
+        return verdict("single_lease", "unknown", detail, unclear)
+    return verdict(
+        "single_lease", "true", f"each of {claims} was ended by its holder, or taken back after its lease"
+    )
+
+
+def _problem(run: Run, mask: Array, problem: str) -> pd.DataFrame:
+    rows = log_rows(run, mask)[["event_id", "at_s", "before", "after", "cause", "actor", "attempt_no"]]
+    return rows.assign(problem=problem)
+
+
+def _misnumbered(run: Run) -> pd.DataFrame:
+    """Find claims that do not raise the attempt number by one, and other steps that change it."""
+    past = history(run)
+    before = np.where(past.first, 0, past.previous(past.attempt_no))
+    wrong = past.attempt_no != before + past.has("cause", "claim")
+    return _problem(run, wrong, "wrong attempt number")
+
+
+def _ended_by_strangers(run: Run) -> pd.DataFrame:
+    """Find ends of attempts by another actor than the one that claimed them."""
+    past = history(run)
+    ends = past.has("cause", "ok", "error", "exhausted")
+    claimed = ~past.first & past.previous(past.has("cause", "claim"))
+    own = claimed & (past.actor == past.previous(past.actor))
+    return _problem(run, ends & ~own, "ended by another than its holder")
+
+
+def _taken_early(run: Run, skew_s: float) -> pd.DataFrame:
+    """Find leases that were taken back before they ran out."""
+    past = history(run)
+    lease_s = rules(run).settings.lease_s
+    taken = past.has("cause", "rescue", "crashed")
+    if lease_s is None:
+        return _problem(run, taken, "taken back although leases never run out")
+    early = past.at_s < past.previous(past.at_s) + lease_s - skew_s - ROUNDING_S
+    return _problem(run, taken & early & ~past.first, "lease taken back before it ran out")
+
+
+def _overlapping(run: Run, skew_s: float) -> pd.DataFrame:
+    """Find attempts that were taken as valid although the next one had begun; a superseded one may go on."""
+    tried, attempts = tries(run), run.attempts
+    outcome = attempts["outcome"].isin(["ok", "error"]).to_numpy()[tried.order]
+    ended_s = attempts["finished_s"].to_numpy()[tried.order]
+    claimed_s = attempts["claimed_s"].to_numpy()[tried.order]
+    late = outcome[:-1] & ~tried.first[1:] & (claimed_s[1:] < ended_s[:-1] - skew_s - ROUNDING_S)
+    rows = attempts.iloc[tried.order[:-1][late]][
+        ["event_id", "attempt_no", "worker", "claimed_s", "finished_s"]
+    ]
+    return rows.assign(problem="overlaps the next attempt")
