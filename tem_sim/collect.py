@@ -45,11 +45,11 @@ def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -
     """Return every frame, keyed by name, with times relative to `start_s`; what lies after `end_s` is left out."""
     with store.begin() as connection:
         read = _Reader(connection, start_s)
-        events = conform("events", read.columns(_EVENTS))
+        transitions = _transitions(read)
         frames = {
-            "events": events,
-            "attempts": _attempts(read, observed, end_s),
-            "transitions": _transitions(read),
+            "events": conform("events", read.columns(_EVENTS)),
+            "attempts": _attempts(read, transitions, observed, end_s),
+            "transitions": transitions,
             "notifications": _notifications(read, observed),
         }
     frames["samples"] = conform("samples", _samples(observed.samples, start_s))
@@ -61,31 +61,33 @@ def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -
 
 _e, _p, _a, _t, _n = event_table.c, processing_state.c, attempt.c, transition.c, notification.c
 
-_EVENTS = select(
-    _p.event_id,
-    _e.user_id,
-    _e.kind,
-    _e.created_at.label("submitted_s"),
-    _p.status,
-    _p.retry_count,
-    _p.crash_count,
-    _p.attempt_no,
-    _p.replay_count,
-    _p.next_retry_at.label("next_retry_s"),
-    _p.finished_at.label("finished_s"),
-    _p.last_error,
-).join_from(processing_state, event_table).order_by(_p.event_id)
+_EVENTS = (
+    select(
+        _p.event_id,
+        _e.user_id,
+        _e.kind,
+        _e.created_at.label("submitted_s"),
+        _p.status,
+        _p.retry_count,
+        _p.crash_count,
+        _p.attempt_no,
+        _p.replay_count,
+        _p.next_retry_at.label("next_retry_s"),
+        _p.finished_at.label("finished_s"),
+        _p.last_error,
+    )
+    .join_from(processing_state, event_table)
+    .order_by(_p.event_id)
+)
 _ATTEMPTS = select(
     _a.event_id,
     _a.attempt_no,
-    _a.worker,
-    _a.claimed_at.label("claimed_s"),
     _a.started_at.label("started_s"),
     _a.finished_at.label("finished_s"),
     _a.outcome,
     _a.error,
     _a.delay_s,
-).order_by(_a.event_id, _a.attempt_no)
+).order_by(_a.seq)
 _TRANSITIONS = select(
     _t.seq,
     _t.event_id,
@@ -96,7 +98,7 @@ _TRANSITIONS = select(
     _t.actor,
     _t.attempt_no,
     _t.retry_count,
-).order_by(_t.event_id, _t.seq)
+).order_by(_t.seq)
 _NOTIFICATIONS = select(
     _n.event_id,
     _n.user_id,
@@ -115,7 +117,7 @@ class _Reader:
 
     def __init__(self, connection: Connection, start_s: float) -> None:
         self._connection = connection
-        self._start_s = start_s
+        self.start_s = start_s
 
     def columns(self, query: Select[Any]) -> dict[str, Any]:
         names = [column.name for column in query.selected_columns]
@@ -132,7 +134,7 @@ class _Reader:
 
     def _shifted(self, name: str, values: Any) -> Any:
         is_instant = name.endswith("_s") and name != "delay_s"
-        return values - self._start_s if is_instant and self._start_s else values
+        return values - self.start_s if is_instant and self.start_s else values
 
 
 def _is_word(name: str) -> bool:
@@ -172,18 +174,41 @@ class _Words:
 # --- the frames -----------------------------------------------------------------------------------------------------
 
 
-def _attempts(read: _Reader, observed: Observed, end_s: float) -> pd.DataFrame:
-    columns = read.columns(_ATTEMPTS)
-    outcome = columns["outcome"].add_categories("unfinished").fillna("unfinished")
-    effect_s = np.full(len(outcome), np.nan)
-    if observed.effects:
-        keys = np.array(list(observed.effects), dtype=np.int64)
-        times = np.fromiter(observed.effects.values(), dtype=np.float64, count=len(keys))
-        stride = int(max(columns["attempt_no"].max(initial=0), keys[:, 1].max())) + 1
-        place = columns["event_id"] * stride + columns["attempt_no"]
-        at = np.searchsorted(place, keys[:, 0] * stride + keys[:, 1])
-        effect_s[at] = np.where(times <= end_s, times, np.nan)
-    return conform("attempts", {**columns, "outcome": outcome, "effect_s": effect_s - read._start_s})
+def _attempts(read: _Reader, transitions: pd.DataFrame, observed: Observed, end_s: float) -> pd.DataFrame:
+    """One row per claim, with what was recorded of its end; a claim without an end is unfinished."""
+    claims = transitions[transitions["cause"] == "claim"].sort_values(["event_id", "attempt_no"], kind="stable")
+    recorded = read.columns(_ATTEMPTS)
+    stride = int(claims["attempt_no"].max()) + 1 if len(claims) else 1
+    places = (claims["event_id"] * stride + claims["attempt_no"]).to_numpy()
+    # A zombie's end is recorded after the rescue's; assigning in the order of recording lets the last one stand.
+    at = np.searchsorted(places, recorded["event_id"] * stride + recorded["attempt_no"])
+    columns: dict[str, Any] = {name: claims[name].to_numpy() for name in ("event_id", "attempt_no")}
+    columns |= {"worker": claims["actor"].cat.remove_unused_categories(), "claimed_s": claims["at_s"].to_numpy()}
+    for name in ("started_s", "finished_s", "delay_s"):
+        columns[name] = _placed(recorded[name], at, np.full(len(claims), np.nan))
+    for name in ("outcome", "error"):
+        codes = _placed(recorded[name].codes, at, np.full(len(claims), -1))
+        columns[name] = pd.Categorical.from_codes(codes.tolist(), categories=recorded[name].categories)
+    columns["outcome"] = columns["outcome"].add_categories("unfinished").fillna("unfinished")
+    columns["effect_s"] = _effects(observed.effects, places, stride, end_s) - read.start_s
+    return conform("attempts", columns)
+
+
+def _placed(values: Any, at: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    into[at] = values
+    return into
+
+
+def _effects(
+    effects: Mapping[tuple[int, int], float], places: np.ndarray[Any, Any], stride: int, end_s: float
+) -> np.ndarray[Any, Any]:
+    """Return when each attempt's side effect happened; NaN where it did not before the run's end."""
+    at_s = np.full(len(places), np.nan)
+    if effects:
+        keys = np.array(list(effects), dtype=np.int64)
+        times = np.fromiter(effects.values(), dtype=np.float64, count=len(keys))
+        at_s[np.searchsorted(places, keys[:, 0] * stride + keys[:, 1])] = np.where(times <= end_s, times, np.nan)
+    return at_s
 
 
 def _transitions(read: _Reader) -> pd.DataFrame:
@@ -201,7 +226,7 @@ def _notifications(read: _Reader, observed: Observed) -> pd.DataFrame:
         {
             "event_id": _column(observed.deliveries, "event_id", "int64"),
             "seen_user": _column(observed.deliveries, "user_id", "int64"),
-            "delivered_s": _column(observed.deliveries, "first_s", "float64") - read._start_s,
+            "delivered_s": _column(observed.deliveries, "first_s", "float64") - read.start_s,
             "shown": _column(observed.deliveries, "shown", "int32"),
             "received": _column(observed.deliveries, "received", "int32"),
         }

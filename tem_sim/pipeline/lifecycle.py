@@ -15,12 +15,9 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     cast,
-    exists,
     insert,
     literal_column,
-    or_,
     select,
     type_coerce,
     update,
@@ -54,7 +51,7 @@ def moved(cause: Cause) -> dict[Any, Any]:
     }
 
 
-# --- submit ---------------------------------------------------------------------------------------------------------
+# --- submit
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +86,9 @@ _INSERT_STATE = insert(processing_state).values(
     changed_by=bindparam("actor"),
     cause=literal_column(f"'{Cause.SUBMIT}'"),
 )
-_FIND_BY_KEY = select(
-    event_table.c.id, event_table.c.user_id, event_table.c.kind, event_table.c.payload
-).where(event_table.c.idempotency_key == bindparam("key"))
+_FIND_BY_KEY = select(event_table.c.id, event_table.c.user_id, event_table.c.kind, event_table.c.payload).where(
+    event_table.c.idempotency_key == bindparam("key")
+)
 
 
 def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor: str) -> list[Submitted]:
@@ -147,7 +144,7 @@ def _submit_one(store: Store, submission: Submission, now: float, actor: str) ->
         return Submitted(found.id, created=False, same=same)
 
 
-# --- picking rows ---------------------------------------------------------------------------------------------------
+# --- picking rows
 
 
 def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning: Any) -> dict[str, Any]:
@@ -163,14 +160,11 @@ def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning:
         .where(_row.event_id == locked.c.event_id)
         .values(values)
         .returning(*returning),
-        "sqlite": update(processing_state)
-        .where(_row.event_id.in_(pick))
-        .values(values)
-        .returning(*returning),
+        "sqlite": update(processing_state).where(_row.event_id.in_(pick)).values(values).returning(*returning),
     }
 
 
-# --- claim ----------------------------------------------------------------------------------------------------------
+# --- claim
 
 _CLAIM = _update_picked(
     select(_row.event_id)
@@ -182,6 +176,7 @@ _CLAIM = _update_picked(
         _row.attempt_no: _row.attempt_no + literal_column("1"),
         _row.lease_owner: bindparam("actor"),
         _row.lease_expires_at: bindparam("lease_expires_at"),
+        _row.started_at: None,
         **moved(Cause.CLAIM),
     },
     _row.event_id,
@@ -192,6 +187,8 @@ _CLAIM = _update_picked(
     _row.last_delay_s,
     _row.queued_at,
 )
+
+
 def _select_events(payload: Any) -> Select[Any]:
     """Select what a handler needs to know, with the payload as text: most handlers never look at it."""
     columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload, event_table.c.created_at
@@ -202,12 +199,6 @@ _EVENTS = {
     "sqlite": _select_events(type_coerce(event_table.c.payload, Text)),
     "postgresql": _select_events(cast(event_table.c.payload, Text)),
 }
-_INSERT_ATTEMPT = insert(attempt).values(
-    event_id=bindparam("event_id"),
-    attempt_no=bindparam("attempt_no"),
-    worker=bindparam("worker"),
-    claimed_at=bindparam("claimed_at"),
-)
 
 
 def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
@@ -223,17 +214,13 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
             return []
         rows.sort(key=lambda row: (row[6], row[0]))
         found = connection.execute(_EVENTS[store.dialect], {"ids": [row[0] for row in rows]}).fetchall()
-        opened = [
-            {"event_id": row[0], "attempt_no": row[1], "worker": worker, "claimed_at": now} for row in rows
-        ]
-        store.execute_many(connection, _INSERT_ATTEMPT, opened)
     about = {event[0]: event for event in found}
     return [ClaimedEvent(*row[:6], *about[row[0]][1:]) for row in rows]
 
 
 _MARK_STARTED = (
-    update(attempt)
-    .where(attempt.c.event_id == bindparam("id"), attempt.c.attempt_no == bindparam("token"))
+    update(processing_state)
+    .where(_row.event_id == bindparam("id"), _row.attempt_no == bindparam("token"))
     .values(started_at=bindparam("now"))
 )
 
@@ -245,12 +232,11 @@ def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> None:
     then on only the event that was really in its handler is blamed; this is how the rescue knows.
     """
     with store.begin() as connection:
-        connection.execute(
-            _MARK_STARTED, {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
-        )
+        values = {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
+        connection.execute(_MARK_STARTED, values)
 
 
-# --- requeue what is due --------------------------------------------------------------------------------------------
+# --- requeue what is due
 
 _REQUEUED = {
     _row.status: literal_column(f"'{State.QUEUED}'"),
@@ -279,7 +265,7 @@ def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> 
         return len(connection.execute(_REQUEUE_DUE[store.dialect], values).fetchall())
 
 
-# --- rescue what a dead worker left -----------------------------------------------------------------------------------
+# --- rescue what a dead worker left
 
 
 class Rescued(NamedTuple):
@@ -289,49 +275,49 @@ class Rescued(NamedTuple):
     extinct: int
 
 
-_WAS_STARTED = exists().where(
-    and_(
-        attempt.c.event_id == _row.event_id,
-        attempt.c.attempt_no == _row.attempt_no,
-        attempt.c.started_at.is_not(None),
-    )
-)
-_TO_BLAME = or_(_row.crash_count == 0, _WAS_STARTED)
-_EXPIRED = and_(status_is(State.PROCESSING), _row.lease_expires_at <= bindparam("now"))
-
-
-def _rescue(spent: bool, values: dict[Any, Any]) -> dict[str, Any]:
-    """Return the UPDATE of expired leases whose crash budget is spent, or of those with some left."""
-    blamed = case((_TO_BLAME, 1), else_=0)
-    within = _row.crash_count + blamed > bindparam("budget")
-    return _update_picked(
-        select(_row.event_id)
-        .where(_EXPIRED, within if spent else ~within)
-        .order_by(_row.lease_expires_at, _row.event_id),
-        {_row.crash_count: _row.crash_count + blamed, _row.lease_owner: None, _row.lease_expires_at: None, **values},
+_EXPIRED = (
+    select(
         _row.event_id,
         _row.attempt_no,
+        _row.lease_owner,
+        _row.started_at,
+        _row.crash_count,
     )
-
-
-_GIVE_UP = _rescue(
-    True,
-    {
-        _row.status: literal_column(f"'{State.EXTINCT}'"),
-        _row.finished_at: bindparam("now"),
-        _row.last_error: literal_column("'crash budget spent: its workers died'"),
-        **moved(Cause.CRASHED),
-    },
+    .where(status_is(State.PROCESSING), _row.lease_expires_at <= bindparam("now"))
+    .order_by(_row.lease_expires_at, _row.event_id)
+    .with_for_update(skip_locked=True)
 )
-_PUT_BACK = _rescue(False, {**_REQUEUED, **moved(Cause.RESCUE)})
-_MARK_LOST = (
-    update(attempt)
-    .where(attempt.c.event_id == bindparam("id"), attempt.c.attempt_no == bindparam("token"))
+_STILL_THERE = and_(
+    _row.event_id == bindparam("id"), status_is(State.PROCESSING), _row.attempt_no == bindparam("token")
+)
+_PUT_BACK = (
+    update(processing_state)
+    .where(_STILL_THERE)
+    .values({**_REQUEUED, _row.crash_count: bindparam("crashes"), **moved(Cause.RESCUE)})
+)
+_GIVE_UP = (
+    update(processing_state)
+    .where(_STILL_THERE)
     .values(
-        finished_at=bindparam("now"),
-        outcome=literal_column("'lost'"),
-        error=literal_column("'lease expired'"),
+        {
+            _row.status: literal_column(f"'{State.EXTINCT}'"),
+            _row.crash_count: bindparam("crashes"),
+            _row.lease_owner: None,
+            _row.lease_expires_at: None,
+            _row.finished_at: bindparam("now"),
+            _row.last_error: literal_column("'crash budget spent: its workers died'"),
+            **moved(Cause.CRASHED),
+        }
     )
+)
+_RECORD_LOST = insert(attempt).values(
+    event_id=bindparam("id"),
+    attempt_no=bindparam("token"),
+    worker=bindparam("owner"),
+    started_at=bindparam("started"),
+    finished_at=bindparam("now"),
+    outcome=literal_column("'lost'"),
+    error=literal_column("'lease expired'"),
 )
 
 
@@ -342,16 +328,30 @@ def rescue_expired(store: Store, settings: Settings, *, now: float, actor: str) 
     about the event, and must not eat its retries.
     """
     budget = _NO_LIMIT if settings.crash_budget is None else settings.crash_budget
-    values = {"now": now, "actor": actor, "budget": budget}
     with store.begin() as connection:
-        dead = connection.execute(_GIVE_UP[store.dialect], values).fetchall()
-        back = connection.execute(_PUT_BACK[store.dialect], values).fetchall()
-        lost = [{"id": row[0], "token": row[1], "now": now} for row in (*dead, *back)]
-        store.execute_many(connection, _MARK_LOST, lost)
+        expired = [_lost(row, now, actor) for row in connection.execute(_EXPIRED, {"now": now})]
+        back = [row for row in expired if row["crashes"] <= budget]
+        dead = [row for row in expired if row["crashes"] > budget]
+        store.execute_many(connection, _PUT_BACK, back)
+        store.execute_many(connection, _GIVE_UP, dead)
+        store.execute_many(connection, _RECORD_LOST, expired)
     return Rescued(requeued=len(back), extinct=len(dead))
 
 
-# --- sweep what nobody was woken for ----------------------------------------------------------------------------------
+def _lost(row: Any, now: float, actor: str) -> dict[str, Any]:
+    blamed = row.crash_count == 0 or row.started_at is not None
+    return {
+        "id": row.event_id,
+        "token": row.attempt_no,
+        "owner": row.lease_owner,
+        "started": row.started_at,
+        "crashes": row.crash_count + blamed,
+        "now": now,
+        "actor": actor,
+    }
+
+
+# --- sweep what nobody was woken for
 
 _SWEEP = _update_picked(
     select(_row.event_id).where(status_is(State.QUEUED), _row.woken_at <= bindparam("before")),
@@ -371,7 +371,7 @@ def sweep_queued(store: Store, *, now: float, sweep_after_s: float) -> int:
         return len(connection.execute(_SWEEP[store.dialect], values).fetchall())
 
 
-# --- replay by hand -------------------------------------------------------------------------------------------------
+# --- replay by hand
 
 _REPLAY = (
     update(processing_state)

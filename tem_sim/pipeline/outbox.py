@@ -23,7 +23,11 @@ _UNPUBLISHED: Select[Any] = (
 )
 _UNACKED: Select[Any] = (
     select(*_COLUMNS)
-    .where(_note.acked_at.is_(None), _note.user_id.in_(bindparam("users", expanding=True)))
+    .where(
+        _note.published_at.is_not(None),
+        _note.acked_at.is_(None),
+        _note.user_id.in_(bindparam("users", expanding=True)),
+    )
     .order_by(_note.user_id, _note.event_id)
 )
 _PUBLISHED = (
@@ -50,7 +54,7 @@ def mark_published(store: Store, event_ids: Sequence[int], *, now: float) -> Non
 
 
 def unacknowledged(store: Store, users: Sequence[int]) -> list[Notification]:
-    """Return what these users have not acknowledged: a gateway sends it again when they connect."""
+    """Return what was published and these users have not acknowledged: a gateway sends it again when they connect."""
     if not users:
         return []
     with store.begin() as connection:

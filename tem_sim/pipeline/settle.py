@@ -1,7 +1,7 @@
-"""Finishing attempts: what becomes of each event, and the guard that keeps a late worker from overwriting another's row.
+"""Finishing attempts: what becomes of each event, and the guard that keeps a late worker off another's row.
 
-A batch of outcomes settles in one transaction. When any of its rows turns out not to be the worker's any more, the whole
-transaction is rolled back and each outcome settles alone, so that one superseded or refused event touches no other.
+A batch of outcomes settles in one transaction. When any of its rows turns out not to be the worker's any more, the
+whole transaction is rolled back and each outcome settles alone, so that one superseded or refused event touches no other.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def decide(outcome: Outcome, failures: int, settings: Settings, chance: Chance) 
     return Decision(delay_s, round(outcome.finished_at + delay_s, 6))
 
 
-# --- the statements -------------------------------------------------------------------------------------------------
+# --- the statements
 
 
 def _finish(*guard: Any) -> Any:
@@ -115,16 +115,15 @@ _COUNT_FAILURE = (
         }
     )
 )
-_CLOSE_ATTEMPT = (
-    update(attempt)
-    .where(attempt.c.event_id == bindparam("id"), attempt.c.attempt_no == bindparam("token"))
-    .values(
-        started_at=bindparam("started"),
-        finished_at=bindparam("finished"),
-        outcome=bindparam("how"),
-        error=bindparam("fault"),
-        delay_s=bindparam("delay_s"),
-    )
+_RECORD_ATTEMPT = insert(attempt).values(
+    event_id=bindparam("id"),
+    attempt_no=bindparam("token"),
+    worker=bindparam("worker"),
+    started_at=bindparam("started"),
+    finished_at=bindparam("finished"),
+    outcome=bindparam("how"),
+    error=bindparam("fault"),
+    delay_s=bindparam("delay_s"),
 )
 _OWE = insert(notification).values(
     event_id=bindparam("event_id"),
@@ -134,7 +133,7 @@ _OWE = insert(notification).values(
 )
 
 
-# --- settling -------------------------------------------------------------------------------------------------------
+# --- settling
 
 
 def settle(
@@ -172,7 +171,8 @@ def _settle_apart(
         except (_SupersededError, IntegrityError):
             superseded += 1
             with store.begin() as connection:
-                store.execute_many(connection, _CLOSE_ATTEMPT, [_closed(outcome, "superseded", None)])
+                record = _record(outcome, "superseded", None, worker)
+                store.execute_many(connection, _RECORD_ATTEMPT, [record])
     return Settled(owed, superseded)
 
 
@@ -182,24 +182,22 @@ def _settle_together(
     owed = [_notification(outcome, settings) for outcome in outcomes if outcome.error is None]
     with store.begin() as connection:
         counted = _failures_so_far(connection, settings.write_guard, outcomes)
-        finishing, closing = [], []
+        finishing, records = [], []
         for outcome in outcomes:
             finish = _finishing(outcome, counted, settings, chance)
             finish["now"], finish["actor"] = now, worker
             finishing.append(finish)
             how = "ok" if outcome.error is None else "error"
-            closing.append(_closed(outcome, how, finish["delay_s"]))
+            records.append(_record(outcome, how, finish["delay_s"], worker))
         if store.execute_many(connection, _FINISH[settings.write_guard], finishing) != len(finishing):
             raise _SupersededError
-        store.execute_many(connection, _CLOSE_ATTEMPT, closing)
+        store.execute_many(connection, _RECORD_ATTEMPT, records)
         if settings.outbox:
             store.execute_many(connection, _OWE, [_owed(note) for note in owed])
     return owed
 
 
-def _failures_so_far(
-    connection: Connection, guard: WriteGuard, outcomes: Sequence[Outcome]
-) -> dict[int, int] | None:
+def _failures_so_far(connection: Connection, guard: WriteGuard, outcomes: Sequence[Outcome]) -> dict[int, int] | None:
     """Return each event's failures, this one included, as its guard sees them; None: as they were at the claim."""
     if guard not in (WriteGuard.REFRESH, WriteGuard.ROW_LOCK):
         return None
@@ -247,10 +245,11 @@ def _finishing(
     return values
 
 
-def _closed(outcome: Outcome, how: str, delay_s: object) -> dict[str, object]:
+def _record(outcome: Outcome, how: str, delay_s: object, worker: str) -> dict[str, object]:
     return {
         "id": outcome.claimed.event_id,
         "token": outcome.claimed.attempt_no,
+        "worker": worker,
         "started": outcome.started_at,
         "finished": outcome.finished_at,
         "how": how,

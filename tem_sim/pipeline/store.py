@@ -36,9 +36,7 @@ class Store:
         with self.engine.begin() as connection:
             yield connection
 
-    def execute_many(
-        self, connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]
-    ) -> int:
+    def execute_many(self, connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> int:
         """Execute a statement once per row of bind values and return the number of rows changed.
 
         On SQLite the compiled text goes to the driver as it is, since no type there needs converting: SQLAlchemy's
@@ -76,7 +74,7 @@ def open_store(url: str = "sqlite://", *, poolclass: type[Pool] | None = None) -
 
 
 def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
-    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` if it is unusable."""
+    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL."""
     try:
         parsed = make_url(url)
         dialect = parsed.get_backend_name()
@@ -95,7 +93,7 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
 
 
 def _set_up_sqlite(engine: Engine) -> None:
-    # The driver's own transaction handling begins late and differs by version; so it is switched off, and BEGIN is said here.
+    # The driver's own transaction handling begins late and differs by version; so BEGIN is said here instead.
     @event.listens_for(engine, "connect")
     def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None

@@ -97,9 +97,7 @@ def _fail_together(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def _settle(pipe: Pipeline, outcomes: Sequence[Outcome], worker: str) -> None:
     pipe.failpoints.reach("before_settle")
-    settled = settle(
-        pipe.store, pipe.settings, pipe.chance, outcomes, now=pipe.clock.now(), worker=worker
-    )
+    settled = settle(pipe.store, pipe.settings, pipe.chance, outcomes, now=pipe.clock.now(), worker=worker)
     pipe.failpoints.reach("after_settle")
     if settled.notifications and not pipe.settings.outbox:
         _publish_directly(pipe, settled.notifications)
@@ -130,9 +128,7 @@ def rescue_lost_events(pipe: Pipeline, *, actor: str) -> int:
         rescued = lifecycle.rescue_expired(pipe.store, settings, now=pipe.clock.now(), actor=actor)
         found += rescued.requeued
     if settings.sweep_after_s is not None:
-        found += lifecycle.sweep_queued(
-            pipe.store, now=pipe.clock.now(), sweep_after_s=settings.sweep_after_s
-        )
+        found += lifecycle.sweep_queued(pipe.store, now=pipe.clock.now(), sweep_after_s=settings.sweep_after_s)
     _wake(pipe, found)
     return found
 

@@ -154,9 +154,7 @@ class Gateway:
         user.session += 1
         self._replay_for([user.user_id])
         if self.model.session_s is not None:
-            stay_s = self.model.session_s.quantile(
-                self.streams.uniform("session", user.user_id, user.session)
-            )
+            stay_s = self.model.session_s.quantile(self.streams.uniform("session", user.user_id, user.session))
             self._after(user, stay_s, self._leave)
 
     def _leave(self, user: User) -> None:

@@ -247,5 +247,3 @@ class Kernel:
         """Kill every node, so that no greenlet outlives the run."""
         for node in list(self.nodes.values()):
             node.kill()
-
-

@@ -88,9 +88,7 @@ class World:
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()
         self.api = self._api()
-        self.workers = {
-            f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)
-        }
+        self.workers = {f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)}
         self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}
 
     # --- wiring
