@@ -86,7 +86,7 @@ _EVENTS = (
 
 _ATTEMPTS = (
     _id("event_id", "The event."),
-    _count("attempt_no", "1 for the first try; 2 and later are retries."),
+    _count("attempt_no", "Which try of the event: 1 is the first, 2 and later are retries."),
     _label("worker", "The actor that claimed it."),
     _time("claimed_s", "When the claim was committed."),
     _time("started_s", "When the handler's call began.", null=True),
@@ -207,17 +207,15 @@ def _integers(column: Column, values: Any) -> pd.Series[Any]:
     return pd.Series(made, copy=False)
 
 
-def _categorical(column: Column, values: Any) -> pd.Categorical:
-    made = pd.Categorical(values)
-    present = {str(value) for value in made.remove_unused_categories().categories}
-    if column.values is None:
-        wanted = sorted(present)
-    else:
-        wanted = list(column.values)
-        if strangers := sorted(present - set(wanted)):
-            raise ValueError(f"unknown values {strangers}; the schema knows {wanted}")
+def _categorical(column: Column, values: Any) -> pd.Categorical[Any]:
+    made = pd.Categorical(values).remove_unused_categories()
+    made = made.rename_categories(str)
+    present = set(made.categories)
+    wanted = sorted(present) if column.values is None else list(column.values)
+    if strangers := sorted(present - set(wanted)):
+        raise ValueError(f"unknown values {strangers}; the schema knows {wanted}")
     # An empty list has no strings to infer from; naming the dtype keeps empty frames equal to full ones.
-    return pd.Categorical(made, categories=pd.Index(wanted, dtype="str"))
+    return made.set_categories(pd.Index(wanted, dtype="str"))
 
 
 def empty(name: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tem_sim.analysis.history import Array, history
+from tem_sim.analysis.history import Array, before_a_change, history
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def _steps(times_s: Array, change: Array) -> Steps:
     order = np.argsort(times_s, kind="stable")
     times_s, level = times_s[order], np.cumsum(change[order])
     # Of several changes in one instant only the outcome is a level.
-    last = np.append(times_s[1:] != times_s[:-1], [True] * min(1, len(times_s)))
+    last = before_a_change(times_s)
     return Steps(times_s[last], level[last])
 
 
@@ -124,9 +124,7 @@ def recovery(run: Run) -> pd.DataFrame:
     """
     landed = run.faults[run.faults["landed"] > 0].copy()
     steps = backlog(run)
-    spans = [
-        _span(start_s, end_s, run) for start_s, end_s in zip(landed["start_s"], landed["end_s"], strict=True)
-    ]
+    spans = [_span(start_s, end_s, run) for start_s, end_s in zip(landed["start_s"], landed["end_s"], strict=True)]
     landed["level_before"] = [_level_before(steps, start_s) for start_s, _ in spans]
     landed["peak"] = [steps.highest(start_s, math.inf) for start_s, _ in spans]
     times = [_recovery(steps, start_s, end_s, run.end_s) for start_s, end_s in spans]
@@ -146,9 +144,7 @@ def span_recovery(run: Run) -> tuple[float, float]:
     landed = run.faults[run.faults["landed"] > 0]
     if landed.empty:
         return math.nan, math.nan
-    spans = [
-        _span(start_s, end_s, run) for start_s, end_s in zip(landed["start_s"], landed["end_s"], strict=True)
-    ]
+    spans = [_span(start_s, end_s, run) for start_s, end_s in zip(landed["start_s"], landed["end_s"], strict=True)]
     start_s, end_s = min(start for start, _ in spans), max(end for _, end in spans)
     return _recovery(backlog(run), start_s, end_s, run.end_s)
 

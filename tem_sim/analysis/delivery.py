@@ -30,12 +30,10 @@ def deliveries(run: Run, outbox: bool) -> pd.DataFrame:
     shown = table["shown"].fillna(0).to_numpy()
     done = table["done"].notna().to_numpy()
     owed = (table["unsettled"] == True).to_numpy() & outbox  # noqa: E712  The column holds NaN where there is no row.
-    fate = np.select(
-        [~done, shown > 1, shown == 1, owed], ["phantom", "duplicate", "told", "owed"], default="lost"
-    )
-    return table.assign(
-        shown=shown.astype("int32"), received=table["received"].fillna(0).astype("int32"), fate=fate
-    )[["event_id", "shown", "received", "fate"]].reset_index(drop=True)
+    fate = np.select([~done, shown > 1, shown == 1, owed], ["phantom", "duplicate", "told", "owed"], default="lost")
+    return table.assign(shown=shown.astype("int32"), received=table["received"].fillna(0).astype("int32"), fate=fate)[
+        ["event_id", "shown", "received", "fate"]
+    ].reset_index(drop=True)
 
 
 def duplicate_effects(run: Run) -> int:

@@ -108,9 +108,7 @@ class Tries:
         wanted = _key(event, attempt_no)
         at = np.searchsorted(self.key, wanted)
         inside = np.minimum(at, max(len(self.key) - 1, 0))
-        found = (
-            (at < len(self.key)) & (self.key[inside] == wanted) if len(self.key) else np.zeros(len(at), bool)
-        )
+        found = (at < len(self.key)) & (self.key[inside] == wanted) if len(self.key) else np.zeros(len(at), bool)
         return np.where(found, self.order[inside] if len(self.order) else -1, -1)
 
 
@@ -138,6 +136,18 @@ def event_numbers(run: Run, event_ids: Array) -> Array:
     return np.searchsorted(history(run).ids, event_ids).astype(np.int32)
 
 
+def after_a_change(values: Array) -> Array:
+    """Return a mask of the values that differ from the one before; the first does."""
+    mask = np.ones(len(values), dtype=bool)
+    mask[1:] = values[1:] != values[:-1]
+    return mask
+
+
+def before_a_change(values: Array) -> Array:
+    """Return a mask of the values that differ from the one after; the last does."""
+    return after_a_change(values[::-1])[::-1]
+
+
 def words_of(column: pd.Series[Any]) -> list[str]:
     """Return a categorical column's vocabulary, by code."""
     return [str(word) for word in column.cat.categories]
@@ -148,8 +158,7 @@ def _build(run: Run) -> History:
     event_ids = log["event_id"].to_numpy()
     order = np.lexsort((log["seq"].to_numpy(), event_ids)).astype(np.int32)
     event_ids = event_ids[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = event_ids[1:] != event_ids[:-1]
+    first = after_a_change(event_ids)
     everywhere = [event_ids[first], run.events["event_id"].to_numpy(), run.attempts["event_id"].to_numpy()]
     ids = np.unique(np.concatenate(everywhere))
     labels = ("before", "after", "cause", "actor")
@@ -159,7 +168,7 @@ def _build(run: Run) -> History:
         order=order,
         event=np.searchsorted(ids, event_ids).astype(np.int32),
         first=first,
-        last=np.append(first[1:], [True] * min(1, len(order))),
+        last=before_a_change(event_ids),
         words={name: words_of(log[name]) for name in labels},
         **{name: log[name].cat.codes.to_numpy()[order] for name in labels},
         **{name: log[name].to_numpy()[order] for name in numbers},
@@ -172,9 +181,7 @@ def _build_tries(run: Run) -> Tries:
     keys = _key(event, attempt_no)
     order = np.argsort(keys, kind="stable")
     event = event[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = event[1:] != event[:-1]
-    return Tries(order=order, event=event, attempt_no=attempt_no[order], key=keys[order], first=first)
+    return Tries(order=order, event=event, attempt_no=attempt_no[order], key=keys[order], first=after_a_change(event))
 
 
 def _key(event: Array, attempt_no: Array) -> Array:

@@ -66,17 +66,13 @@ def lost_events(run: Run) -> int:
 METRICS: dict[str, Metric] = {
     "events": Metric(lambda run: len(run.events), "1", "events accepted"),
     "attempts": Metric(lambda run: len(run.attempts), "1", "claims, whatever became of them"),
-    "retries": Metric(
-        lambda run: int((run.attempts["attempt_no"] > 1).sum()), "1", "attempts after an event's first"
-    ),
+    "retries": Metric(lambda run: int((run.attempts["attempt_no"] > 1).sum()), "1", "attempts after an event's first"),
     "processed": Metric(_in_state("PROCESSED"), "1", "events PROCESSED at the end"),
     "extinct": Metric(_in_state("EXTINCT"), "1", "events EXTINCT at the end"),
     "in_flight": Metric(_in_state(*OPEN), "1", "events QUEUED, PROCESSING or FAILED at the end"),
     "amplification": Metric(amplification, "1", "attempts / events"),
     "retry_peak_per_s": Metric(retry_peak_per_s, "1/s", "most retries started in any 1 s bin"),
-    "storm_factor": Metric(
-        storm_factor, "1", "retry peak / mean retry rate from the first retry to the last"
-    ),
+    "storm_factor": Metric(storm_factor, "1", "retry peak / mean retry rate from the first retry to the last"),
     "drain_s": Metric(
         lambda run: span_recovery(run)[0],
         "s",
@@ -100,12 +96,8 @@ METRICS: dict[str, Metric] = {
         "1",
         "rows in flight for longer than lease and sweep allow",
     ),
-    "duplicate_effects": Metric(
-        duplicate_effects, "1", "side effects applied again for an event that had its own"
-    ),
-    "lost_notifications": Metric(
-        _fate("lost"), "1", "PROCESSED events whose user was not told and will not be"
-    ),
+    "duplicate_effects": Metric(duplicate_effects, "1", "side effects applied again for an event that had its own"),
+    "lost_notifications": Metric(_fate("lost"), "1", "PROCESSED events whose user was not told and will not be"),
     "duplicate_notifications": Metric(
         lambda run: int((_deliveries(run)["shown"] - 1).clip(lower=0).sum()),
         "1",

@@ -40,9 +40,7 @@ def in_flight(run: Run) -> pd.DataFrame:
     status = rows["status"].astype(str).to_numpy()
     entered_s = _entered_s(run)[event_numbers(run, rows["event_id"].to_numpy())]
     waiting_s = np.maximum(entered_s, _last_turn_s(run, entered_s))
-    since_s = np.select(
-        [status == "FAILED", status == "QUEUED"], [rows["next_retry_s"], waiting_s], entered_s
-    )
+    since_s = np.select([status == "FAILED", status == "QUEUED"], [rows["next_retry_s"], waiting_s], entered_s)
     allowed_s = _allowed_s(run, rules(run), status, since_s)
     age_s = np.maximum(run.end_s - since_s, 0.0)
     waited_s = np.minimum(age_s, max(run.end_s - _healed_s(run), 0.0))

@@ -28,14 +28,14 @@ def notifications(run: Run) -> Verdict:
     was cut short.
     """
     table = deliveries(run, rules(run).settings.outbox)
+    if table.empty:
+        return verdict("notifications", "true", "no event was PROCESSED, and nobody was told that one was")
     fates = {str(name): int(number) for name, number in table["fate"].value_counts().items()}
     wrong = ["duplicate", "phantom"] if run.status != "complete" else ["duplicate", "phantom", "lost"]
     broken, open_rows = table[table["fate"].isin(wrong)], table[table["fate"].isin(["owed", "lost"])]
     repeats = int((table["received"] - table["shown"]).clip(lower=0).sum())
     told = f"{fates.get('told', 0):,} of {count(len(table), 'notification')} shown once"
-    others = "".join(
-        f", {fates[name]:,} {name}" for name in ("owed", "lost", "duplicate", "phantom") if name in fates
-    )
+    others = "".join(f", {fates[name]:,} {name}" for name in ("owed", "lost", "duplicate", "phantom") if name in fates)
     detail = f"{told}{others}, {count(repeats, 'repeat')} suppressed by clients"
     if len(broken):
         return verdict("notifications", "false", detail, broken)
@@ -97,9 +97,7 @@ def liveness(run: Run) -> Verdict:
     if len(stuck):
         return verdict("liveness", "false", _stuck_detail(stuck), stuck)
     if len(rows):
-        excused = (
-            f", {int(rows['excused'].sum()):,} of them held up by faults" if rows["excused"].any() else ""
-        )
+        excused = f", {int(rows['excused'].sum()):,} of them held up by faults" if rows["excused"].any() else ""
         detail = f"{count(len(rows), 'event')} still in flight at {run.end_s:g} s, none for too long{excused}"
         return verdict("liveness", "unknown", detail, rows)
     return verdict("liveness", "true", f"all of {count(len(run.events), 'event')} came to an end")

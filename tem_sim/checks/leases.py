@@ -38,13 +38,9 @@ def single_lease(run: Run) -> Verdict:
         parts = ", ".join(f"{number:,} × {what}" for what, number in broken["problem"].value_counts().items())
         return verdict("single_lease", "false", f"of {claims}: {parts}", broken)
     if len(unclear):
-        detail = (
-            f"{len(unclear):,} of {claims} overlap by no more than the declared clock skew of {skew_s:g} s"
-        )
+        detail = f"{len(unclear):,} of {claims} overlap by no more than the declared clock skew of {skew_s:g} s"
         return verdict("single_lease", "unknown", detail, unclear)
-    return verdict(
-        "single_lease", "true", f"each of {claims} was ended by its holder, or taken back after its lease"
-    )
+    return verdict("single_lease", "true", f"each of {claims} was ended by its holder, or taken back after its lease")
 
 
 def _problem(run: Run, mask: Array, problem: str) -> pd.DataFrame:
@@ -87,7 +83,5 @@ def _overlapping(run: Run, skew_s: float) -> pd.DataFrame:
     ended_s = attempts["finished_s"].to_numpy()[tried.order]
     claimed_s = attempts["claimed_s"].to_numpy()[tried.order]
     late = outcome[:-1] & ~tried.first[1:] & (claimed_s[1:] < ended_s[:-1] - skew_s - ROUNDING_S)
-    rows = attempts.iloc[tried.order[:-1][late]][
-        ["event_id", "attempt_no", "worker", "claimed_s", "finished_s"]
-    ]
+    rows = attempts.iloc[tried.order[:-1][late]][["event_id", "attempt_no", "worker", "claimed_s", "finished_s"]]
     return rows.assign(problem="overlaps the next attempt")

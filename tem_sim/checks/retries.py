@@ -103,14 +103,10 @@ def no_early_claim(run: Run) -> Verdict:
     offending = rows[~(early_s <= skew_s + ROUNDING_S)]
     total = count(len(rows), "retry", "retries")
     if len(offending):
-        return verdict(
-            "no_early_claim", "false", f"{len(offending):,} of {total} came before they were due", offending
-        )
+        return verdict("no_early_claim", "false", f"{len(offending):,} of {total} came before they were due", offending)
     unclear = rows[early_s > ROUNDING_S]
     if len(unclear):
-        detail = (
-            f"{len(unclear):,} of {total} came early by no more than the declared clock skew of {skew_s:g} s"
-        )
+        detail = f"{len(unclear):,} of {total} came early by no more than the declared clock skew of {skew_s:g} s"
         return verdict("no_early_claim", "unknown", detail, unclear)
     return verdict("no_early_claim", "true", f"none of {total} came before it was due")
 

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 
 def conservation(run: Run) -> Verdict:
-    """Every accepted event is in one state, the log replays to it, and its attempts are numbered 1, 2, …"""
+    """Every accepted event is in one state, the log replays to it, and its attempts are numbered from 1 on."""
     import pandas as pd
 
-    problems = pd.concat(
-        [_misplaced_events(run), _broken_chains(run), _misnumbered_attempts(run)], ignore_index=True
-    )
+    problems = pd.concat([_misplaced_events(run), _broken_chains(run), _misnumbered_attempts(run)], ignore_index=True)
     sums = run.counts()
     open_rows = sums["QUEUED"] + sums["PROCESSING"] + sums["FAILED"]
     fine = (
@@ -30,9 +28,8 @@ def conservation(run: Run) -> Verdict:
         f"{open_rows:,} in flight; {count(sums['attempts'], 'attempt')} = "
         f"{sums['attempts'] - sums['retries']:,} first tries + {sums['retries']:,} retries"
     )
-    broken = (
-        f"{problems['event_id'].nunique():,} of {count(sums['events'], 'event')} do not add up: "
-        + ", ".join(f"{number:,} × {what}" for what, number in problems["problem"].value_counts().items())
+    broken = f"{problems['event_id'].nunique():,} of {count(sums['events'], 'event')} do not add up: " + ", ".join(
+        f"{number:,} × {what}" for what, number in problems["problem"].value_counts().items()
     )
     return no_offence("conservation", problems, fine, broken)
 
@@ -86,9 +83,7 @@ def _misnumbered_attempts(run: Run) -> pd.DataFrame:
     last = np.zeros(len(past.ids), dtype=np.int64)
     last[event_numbers(run, run.events["event_id"].to_numpy())] = run.events["attempt_no"].to_numpy()
     claimed = past.per_event(past.has("cause", "claim"))
-    return _problems(
-        past, misnumbered | (had != last) | (had != claimed), "attempts, claims and attempt_no differ"
-    )
+    return _problems(past, misnumbered | (had != last) | (had != claimed), "attempts, claims and attempt_no differ")
 
 
 def legal_edges(run: Run) -> Verdict:

@@ -1,0 +1,73 @@
+"""One holder at a time, and only the holder finishes."""
+
+from frame_builder import story, tamper
+
+from tem_sim.checks.registry import run_checks
+
+
+def judged(run):
+    return run_checks(run, ["single_lease"])[0]
+
+
+def two_workers():
+    return story().event(1).claim(1.0).error(1.1, 10.0).retry(11.2).claim(11.3, "worker-2").ok(11.5).story.run()
+
+
+def test_two_workers_in_turn_hold_one_lease_each():
+    answer = judged(two_workers())
+    assert (answer.verdict, answer.detail) == (
+        "true",
+        "each of 2 claims was ended by its holder, or taken back after its lease",
+    )
+
+
+def test_a_zombie_that_finishes_anothers_attempt_is_seen():
+    answer = judged(tamper(two_workers(), "transitions", 5, actor="worker-1"))
+    assert answer.verdict == "false"
+    assert answer.rows["problem"].tolist() == ["ended by another than its holder"]
+
+
+def test_a_claim_that_does_not_raise_the_token_is_seen():
+    run = tamper(two_workers(), "transitions", 4, attempt_no=1)
+    assert "wrong attempt number" in judged(run).detail
+
+
+def test_a_step_that_changes_the_token_without_a_claim_is_seen():
+    run = tamper(two_workers(), "transitions", 3, attempt_no=2)
+    assert "wrong attempt number" in judged(run).detail
+
+
+def test_an_end_without_a_claim_is_seen():
+    run = tamper(two_workers(), "transitions", 4, cause="retry")
+    assert "ended by another than its holder" in judged(run).detail
+
+
+def test_a_lease_taken_back_after_it_ran_out_is_fine():
+    assert judged(story().event(1).claim(0.0).rescue(60.0).story.run()).verdict == "true"
+
+
+def test_a_lease_taken_back_while_it_lives_is_not():
+    answer = judged(story().event(1).claim(0.0).rescue(59.0).story.run())
+    assert answer.verdict == "false"
+    assert "lease taken back before it ran out" in answer.detail
+
+
+def test_without_leases_nothing_is_ever_taken_back():
+    answer = judged(story(pipeline={"lease": "off"}).event(1).claim(0.0).rescue(600.0).story.run())
+    assert "taken back although leases never run out" in answer.detail
+
+
+def test_a_lease_taken_early_by_less_than_the_clock_skew_is_unknown():
+    skew = [{"kind": "clock_skew", "target": "beat", "at": 0, "for": 60, "skew": 30}]
+    assert judged(story(faults=skew).event(1).claim(0.0).rescue(31.0).story.run()).verdict == "unknown"
+    assert judged(story(faults=skew).event(1).claim(0.0).rescue(29.0).story.run()).verdict == "false"
+
+
+def test_a_valid_attempt_that_runs_into_the_next_one_is_seen():
+    run = tamper(two_workers(), "attempts", 0, finished_s=11.4)
+    assert "1 × overlaps the next attempt" in judged(run).detail
+
+
+def test_a_superseded_attempt_may_run_into_the_next_one():
+    run = tamper(two_workers(), "attempts", 0, finished_s=11.4, outcome="superseded")
+    assert judged(run).verdict == "true"
