@@ -1,0 +1,253 @@
+"""A scenario: what happens, as plain frozen data that knows no engine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from tem_sim.pipeline.backoff import Policy
+from tem_sim.pipeline.settings import Isolation, Settings, WriteGuard
+from tem_sim.scenario import rules
+from tem_sim.scenario.arrivals import Arrival
+from tem_sim.scenario.base import Model, broken_rules
+from tem_sim.scenario.distributions import Constant, Distribution, Exponential
+from tem_sim.scenario.faults import Fault
+from tem_sim.scenario.handler import HandlerModel
+from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
+from tem_sim.scenario.quantities import (
+    AlsoTakes,
+    Count,
+    Duration,
+    Fraction,
+    Off,
+    PositiveCount,
+    PositiveDuration,
+    Weight,
+    refused,
+    whole,
+)
+
+
+def _some_kinds(kinds: dict[str, float]) -> dict[str, float]:
+    if not kinds:
+        raise refused("must name at least one kind", "write for example {normal: 1}")
+    return kinds
+
+
+class Events(Model):
+    """What arrives."""
+
+    kinds: Annotated[dict[str, Weight], AfterValidator(_some_kinds)] = Field(
+        default_factory=lambda: {"normal": 1.0}, description="The kinds of event and the weight of each."
+    )
+    payload_bytes: Count = Field(100, description="The size of an event's payload.")
+    duplicate_submits: Fraction = Field(
+        0.0, description="The share of events that their client sends twice, under the same key."
+    )
+    limit: PositiveCount = Field(
+        2_000_000, description="The most events that a scenario may expect; a guard of memory."
+    )
+
+
+class Api(Model):
+    """The Event API and its clients."""
+
+    batch: PositiveCount = Field(500, description="Events of the same instant that go in one request.")
+    latency_s: Duration = Field(0.005, alias="latency", description="The time of a request before the store.")
+    retries: Count = Field(3, description="How often a client repeats a request that was not answered.")
+
+
+class Pipeline(Model):
+    """The pipeline's settings: each hole of its first version is a switch, closed by default."""
+
+    backoff: BackoffModel = Field(
+        default_factory=ExponentialBackoff, description="When a failed event is tried again, and when it is given up."
+    )
+    batch_size: PositiveCount = Field(50, description="Events that one task claims at most.")
+    settle_every: PositiveCount = Field(50, description="Outcomes gathered before one settling transaction.")
+    lease_s: Off[PositiveDuration] = Field(
+        60.0, alias="lease", description="How long a claim holds before the event is rescued; `off` for no rescue."
+    )
+    sweep_after_s: Off[PositiveDuration] = Field(
+        60.0, alias="sweep_after", description="The age at which a QUEUED event is announced again; `off` for never."
+    )
+    requeue_limit: Off[PositiveCount] = Field(
+        500, description="Due events that one tick of the scheduler requeues at most; `off` for all."
+    )
+    relay_limit: PositiveCount = Field(500, description="Notifications that one tick of the relay publishes at most.")
+    crash_budget: Off[Count] = Field(
+        3, description="Leases that an event may lose before it is EXTINCT; `off` for any number."
+    )
+    write_guard: WriteGuard = Field(
+        WriteGuard.FENCED,
+        description="What a worker checks before it writes: stale (the historic bug), refresh (the historic fix), "
+        "row_lock, version or fenced.",
+    )
+    outbox: bool = Field(True, description="Keep notifications in the store until they are acknowledged.")
+    isolation: Isolation = Field(
+        Isolation.EVENT, description="Whether a failure is the event's own, or fails its whole batch."
+    )
+
+    def settings(self) -> Settings:
+        """Return what the pipeline's own code takes."""
+        return Settings(
+            policy=self.backoff.policy(),
+            batch_size=self.batch_size,
+            settle_every=self.settle_every,
+            lease_s=self.lease_s,
+            sweep_after_s=self.sweep_after_s,
+            requeue_limit=self.requeue_limit,
+            relay_limit=self.relay_limit,
+            crash_budget=self.crash_budget,
+            write_guard=self.write_guard,
+            outbox=self.outbox,
+            isolation=self.isolation,
+        )
+
+
+class Workers(Model):
+    """The pool of workers."""
+
+    count: Annotated[int, BeforeValidator(whole(1, 10_000)), Field(ge=1, le=10_000)] = Field(
+        4, description="Worker nodes, named worker-1 and so on."
+    )
+    concurrency: PositiveCount = Field(4, description="Tasks that a worker runs at the same time.")
+    prefetch: PositiveCount = Field(1, description="Wake-ups that a worker reserves per task it can run.")
+    startup_s: Duration = Field(1.0, alias="startup", description="The time from a worker's start to its first task.")
+    restart_after_s: Off[Duration] = Field(
+        5.0, alias="restart_after", description="When a worker that an event killed is started again; `off` for never."
+    )
+
+
+class Beat(Model):
+    """The scheduler."""
+
+    retry_every_s: PositiveDuration = Field(1.0, alias="retry_every", description="The period of retry_failed_events.")
+    rescue_every_s: PositiveDuration = Field(5.0, alias="rescue_every", description="The period of rescue_lost_events.")
+    relay_every_s: PositiveDuration = Field(0.2, alias="relay_every", description="The period of relay_notifications.")
+    phase_s: Duration = Field(0.0, alias="phase", description="How far its ticks are from the grid of whole periods.")
+
+
+class Broker(Model):
+    """The task queue on Redis."""
+
+    durable: bool = Field(True, description="Whether messages survive a restart.")
+    ack: Literal["early", "late"] = Field("early", description="Acknowledge a wake-up before its task, or after it.")
+    visibility_timeout_s: PositiveDuration = Field(
+        3600.0, alias="visibility_timeout", description="The age at which an unacknowledged wake-up is delivered again."
+    )
+    sweep_every_s: PositiveDuration = Field(
+        100.0, alias="sweep_every", description="How often the broker looks for those."
+    )
+    latency_s: Duration = Field(0.001, alias="latency", description="The time of a send.")
+    loss: Fraction = Field(0.0, description="The share of wake-ups that get lost.")
+
+
+class Store(Model):
+    """The database."""
+
+    latency_s: Distribution = Field(
+        Constant(value_s=0.001),
+        alias="latency",
+        description="The time of a transaction; a bare duration is a constant.",
+    )
+
+
+class Users(Model):
+    """The users, their connections to the gateway, and how long a notification takes."""
+
+    count: Annotated[int, BeforeValidator(whole(1, 1_000_000)), Field(ge=1, le=1_000_000)] = Field(
+        100, description="How many users there are; each event belongs to one."
+    )
+    connected: Fraction = Field(1.0, description="The share of users who are connected at the start.")
+    session_s: Distribution | None = Field(
+        None, alias="session", description="How long a user stays connected; for ever when left out."
+    )
+    away_s: Distribution = Field(
+        Exponential(mean_s=30.0), alias="away", description="How long a user stays away between two sessions."
+    )
+    latency_s: Distribution = Field(
+        Constant(value_s=0.02), alias="latency", description="The time from the gateway to the user."
+    )
+    pubsub_latency_s: Duration = Field(
+        0.001, alias="pubsub_latency", description="The time from a publish to the gateway."
+    )
+
+
+class Expect(Model):
+    """What this scenario is meant to show."""
+
+    violations: tuple[str, ...] = Field(
+        (), description="Checks that it is meant to break; that one of them holds is then a failure."
+    )
+
+
+def _listed(value: object) -> object:
+    """One process of arrivals need not be written as a list."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+class Scenario(Model):
+    """What happens in one run: the load, the settings of every part, and the faults."""
+
+    name: str = Field(alias="scenario", min_length=1, description="The scenario's name.")
+    about: str = Field("", description="What it shows, in one line.")
+    seed: Annotated[int, BeforeValidator(whole(0)), Field(ge=0)] = Field(
+        1, description="The root of all chance; the same seed is the same run."
+    )
+    horizon_s: PositiveDuration = Field(600.0, alias="horizon", description="When the run ends at the latest.")
+    stop: Literal["drained", "horizon"] = Field(
+        "drained",
+        description="End when every event is terminal, its user told and the faults over, or only at the horizon.",
+    )
+    arrivals: Annotated[tuple[Arrival, ...], BeforeValidator(_listed), AlsoTakes("arrival")] = Field(
+        min_length=1, description="When events arrive: one process, or a list of them."
+    )
+    events: Events = Field(default_factory=Events, description="What arrives.")
+    api: Api = Field(default_factory=Api, description="The Event API and its clients.")
+    pipeline: Pipeline = Field(default_factory=Pipeline, description="The pipeline's settings.")
+    workers: Workers = Field(default_factory=Workers, description="The pool of workers.")
+    beat: Beat = Field(default_factory=Beat, description="The scheduler.")
+    broker: Broker = Field(default_factory=Broker, description="The task queue.")
+    store: Store = Field(default_factory=Store, description="The database.")
+    handler: HandlerModel = Field(default_factory=HandlerModel, description="What handling an event takes and does.")
+    users: Users = Field(default_factory=Users, description="Who is told.")
+    faults: tuple[Fault, ...] = Field((), description="What goes wrong.")
+    expect: Expect = Field(default_factory=Expect, description="What the scenario is meant to show.")
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Scenario:
+        broken = rules.broken(rules.Parts.of(self))
+        if broken:
+            raise broken_rules("Scenario", broken)
+        return self
+
+    def nodes(self) -> tuple[str, ...]:
+        """Return the names that a fault's `target` may have, groups included."""
+        return rules.nodes(self.workers.count, self.faults)
+
+    def policy(self) -> Policy:
+        """Return the retry policy."""
+        return self.pipeline.backoff.policy()
+
+    def settings(self) -> Settings:
+        """Return the pipeline's settings."""
+        return self.pipeline.settings()
+
+    @property
+    def quiet_after_s(self) -> float:
+        """The time at which the last fault is over; faults with an open end last until the horizon."""
+        ends_s = [
+            self.horizon_s if fault.over_s is None else fault.over_s for fault in self.faults if not _waits(fault)
+        ]
+        return min(self.horizon_s, max(ends_s, default=0.0))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is allowed and yet likely not what was meant, a sentence each."""
+        return rules.warnings(self)
+
+
+def _waits(fault: Fault) -> bool:
+    """Whether a fault lies in wait at an edge, which may never be passed."""
+    return getattr(fault, "edge", None) is not None

@@ -1,0 +1,282 @@
+"""The retry policy as a scenario writes it: a growth, a jitter and limits, or a preset by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from tem_sim.pipeline import growth as growths
+from tem_sim.pipeline import jitter as jitters
+from tem_sim.pipeline.backoff import Backoff, Policy
+from tem_sim.scenario.base import Broken, Model, broken_rules
+from tem_sim.scenario.quantities import (
+    AlsoTakes,
+    Count,
+    Duration,
+    Factor,
+    Fraction,
+    Off,
+    PositiveDuration,
+    Power,
+)
+
+# --- jitters
+
+
+class NoJitter(Model):
+    """Every retry waits exactly as long as the growth says: what failed together retries together."""
+
+    kind: Literal["none"] = "none"
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.NoJitter()
+
+
+class FullJitter(Model):
+    """U(0, v): the widest spread, and half the wait."""
+
+    kind: Literal["full"] = "full"
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.Full()
+
+
+class EqualJitter(Model):
+    """v/2 + U(0, v/2)."""
+
+    kind: Literal["equal"] = "equal"
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.Equal()
+
+
+class AdditiveJitter(Model):
+    """v + U(0, width): the original system's formula."""
+
+    kind: Literal["additive"] = "additive"
+    width_s: Duration = Field(alias="width", description="The most that chance adds to a wait.")
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.Additive(self.width_s)
+
+
+class ProportionalJitter(Model):
+    """v ± fraction·v."""
+
+    kind: Literal["proportional"] = "proportional"
+    fraction: Fraction = Field(0.1, description="The share of the wait by which chance lengthens or shortens it.")
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.Proportional(self.fraction)
+
+
+class DecorrelatedJitter(Model):
+    """U(base, factor·previous): grows from the event's own last delay; the growth's later values play no part."""
+
+    kind: Literal["decorrelated"] = "decorrelated"
+    factor: Factor = Field(3.0, description="How many times the previous delay the next one may be.")
+
+    def jitter(self) -> jitters.Jitter:
+        return jitters.Decorrelated(self.factor)
+
+
+def _jitter_by_name(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Jitter = Annotated[
+    Annotated[
+        NoJitter | FullJitter | EqualJitter | AdditiveJitter | ProportionalJitter | DecorrelatedJitter,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_jitter_by_name),
+    AlsoTakes("jitter"),
+]
+
+# --- backoffs
+
+
+class Growing(Model):
+    """What every growth is combined with: a jitter, a cap and the limits."""
+
+    jitter: Jitter = Field(NoJitter(), description="How chance spreads the waits, so that retries do not come in step.")
+    cap_s: Off[PositiveDuration] = Field(
+        None, alias="cap", description="The longest wait before jitter; `off` for none."
+    )
+    cap_after_jitter: bool = Field(
+        False, description="Clip the jittered wait instead; piles up on the cap what would have passed it."
+    )
+    max_retries: Off[Count] = Field(5, description="Retries after the first attempt; `off` to retry for ever.")
+    budget_s: Off[PositiveDuration] = Field(
+        None, alias="budget", description="Time from the first failure within which a retry must start; `off` for none."
+    )
+
+    def growth_value(self) -> growths.Growth:
+        """Return the deterministic part."""
+        raise NotImplementedError
+
+    def policy(self) -> Policy:
+        """Return the pipeline's policy value."""
+        return Backoff(
+            self.growth_value(),
+            self.jitter.jitter(),
+            cap_s=self.cap_s,
+            max_retries=self.max_retries,
+            budget_s=self.budget_s,
+            cap_after_jitter=self.cap_after_jitter,
+        )
+
+    @model_validator(mode="after")
+    def _makes_a_policy(self) -> Growing:
+        first_s = self.growth_value().value_s(1)
+        if self.cap_s is not None and self.cap_s < first_s:
+            raise broken_rules(
+                "backoff", [Broken(("cap",), f"must be at least the first wait ({first_s:g} s)", self.cap_s)]
+            )
+        try:
+            self.policy()
+        except ValueError as error:
+            raise broken_rules("backoff", [Broken((), str(error), None)]) from None
+        return self
+
+
+class FixedBackoff(Growing):
+    """base, base, base."""
+
+    growth: Literal["fixed"] = "fixed"
+    base_s: Duration = Field(10.0, alias="base", description="Every wait; 0s retries at once.")
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Fixed(self.base_s)
+
+
+class LinearBackoff(Growing):
+    """base + step·(k−1)."""
+
+    growth: Literal["linear"] = "linear"
+    base_s: Duration = Field(10.0, alias="base", description="The first wait.")
+    step_s: Duration | None = Field(
+        None, alias="step", description="What each retry adds; when left out, as much as the base."
+    )
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Linear(self.base_s, self.step_s)
+
+
+class ExponentialBackoff(Growing):
+    """base·factor^(k−1): 10, 20, 40 s by default."""
+
+    growth: Literal["exponential"] = "exponential"
+    base_s: PositiveDuration = Field(10.0, alias="base", description="The first wait.")
+    factor: Factor = Field(2.0, description="How many times longer each wait is than the one before.")
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Exponential(self.base_s, self.factor)
+
+
+class PolynomialBackoff(Growing):
+    """base·k^power."""
+
+    growth: Literal["polynomial"] = "polynomial"
+    base_s: PositiveDuration = Field(10.0, alias="base", description="The first wait.")
+    power: Power = Field(2.0, description="The power of the retry number.")
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Polynomial(self.base_s, self.power)
+
+
+class FibonacciBackoff(Growing):
+    """base·F(k), F = 1, 1, 2, 3, 5 and so on."""
+
+    growth: Literal["fibonacci"] = "fibonacci"
+    base_s: PositiveDuration = Field(10.0, alias="base", description="The first and second wait.")
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Fibonacci(self.base_s)
+
+
+class ExplicitBackoff(Growing):
+    """The listed waits, the last one repeated."""
+
+    growth: Literal["explicit"] = "explicit"
+    delays_s: tuple[Duration, ...] = Field(
+        alias="delays", min_length=1, description="The waits before retry 1, 2 and so on; the last is repeated."
+    )
+
+    def growth_value(self) -> growths.Growth:
+        return growths.Explicit(self.delays_s)
+
+
+def _known_preset(name: str) -> str:
+    from tem_sim.pipeline.presets import PRESETS
+
+    if name not in PRESETS:
+        close = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        raise broken_rules("preset", [Broken((), "must be a known preset; `tem-sim policies` lists them", name, hint)])
+    return name
+
+
+class PresetBackoff(Model):
+    """Another system's policy, with its own defaults unless a limit is given here."""
+
+    preset: Annotated[str, AfterValidator(_known_preset)] = Field(
+        description="The policy's name, as `tem-sim policies` lists it."
+    )
+    max_retries: Count | Literal["off"] | None = Field(
+        None, description="Retries after the first attempt, `off` to retry for ever; the preset's own when left out."
+    )
+    budget_s: PositiveDuration | Literal["off"] | None = Field(
+        None, alias="budget", description="Time for all retries, `off` for no limit; the preset's own when left out."
+    )
+    cap_s: PositiveDuration | Literal["off"] | None = Field(
+        None, alias="cap", description="The longest wait, for presets that have one; the preset's own when left out."
+    )
+
+    limits: ClassVar[tuple[str, ...]] = ("max_retries", "budget_s", "cap_s")
+
+    def policy(self) -> Policy:
+        """Return the preset's policy with the limits given here."""
+        from tem_sim.pipeline.presets import preset_policy
+
+        given = {name: getattr(self, name) for name in self.limits if getattr(self, name) is not None}
+        return preset_policy(self.preset, **{n: None if value == "off" else value for n, value in given.items()})
+
+    @model_validator(mode="after")
+    def _makes_a_policy(self) -> PresetBackoff:
+        from tem_sim.pipeline.presets import PRESETS
+
+        fields = {field.name for field in dataclasses.fields(PRESETS[self.preset].policy)}
+        if self.cap_s is not None and "cap_s" not in fields:
+            rule = f"the preset {self.preset} has no cap of that kind; leave it out"
+            raise broken_rules("backoff", [Broken(("cap",), rule, self.cap_s)])
+        try:
+            self.policy()
+        except ValueError as error:
+            raise broken_rules("backoff", [Broken((), str(error), None)]) from None
+        return self
+
+
+def backoff_tag(value: object) -> str:
+    """Return which of the backoff models a mapping is meant for; an unknown growth gets a tag that none has."""
+    if isinstance(value, Model):
+        return "backoff:preset" if isinstance(value, PresetBackoff) else f"backoff:{getattr(value, 'growth', '')}"
+    if not isinstance(value, Mapping):
+        return "backoff:exponential"
+    return "backoff:preset" if "preset" in value else f"backoff:{value.get('growth', 'exponential')}"
+
+
+BackoffModel = Annotated[
+    Annotated[FixedBackoff, Tag("backoff:fixed")]
+    | Annotated[LinearBackoff, Tag("backoff:linear")]
+    | Annotated[ExponentialBackoff, Tag("backoff:exponential")]
+    | Annotated[PolynomialBackoff, Tag("backoff:polynomial")]
+    | Annotated[FibonacciBackoff, Tag("backoff:fibonacci")]
+    | Annotated[ExplicitBackoff, Tag("backoff:explicit")]
+    | Annotated[PresetBackoff, Tag("backoff:preset")],
+    Discriminator(backoff_tag),
+]

@@ -1,0 +1,149 @@
+"""The rules that tie one part of a scenario to another, over whatever parts are themselves in order.
+
+A file with a mistake in one section is still told about faults that aim at workers which do not exist. What a rule
+needs and does not have, because that part is wrong already, it does not judge.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tem_sim.pipeline.ports import EDGES
+from tem_sim.scenario.arrivals import Burst
+from tem_sim.scenario.base import Broken
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.arrivals import Arrival
+    from tem_sim.scenario.faults import AnyFault
+    from tem_sim.scenario.models import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that the rules look at; None for one that is wrong. Faults and arrivals come with their index."""
+
+    horizon_s: float | None
+    workers: int | None
+    events_limit: int | None
+    kinds: tuple[str, ...] | None
+    special_kinds: tuple[str, ...]
+    arrivals: tuple[tuple[int, Arrival], ...]
+    faults: tuple[tuple[int, AnyFault], ...]
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Parts:
+        """Return the parts of a scenario whose fields are all in order."""
+        return cls(
+            horizon_s=scenario.horizon_s,
+            workers=scenario.workers.count,
+            events_limit=scenario.events.limit,
+            kinds=tuple(scenario.events.kinds),
+            special_kinds=tuple(scenario.handler.kinds),
+            arrivals=tuple(enumerate(scenario.arrivals)),
+            faults=tuple(enumerate(scenario.faults)),
+        )
+
+
+def broken(parts: Parts) -> list[Broken]:
+    """Return every rule that these parts break."""
+    return [*_arrivals(parts), *_kinds(parts), *_faults_in_time(parts), *_targets(parts), *_edges(parts)]
+
+
+def nodes(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
+    """Return the names that a fault may target: every node, and the groups."""
+    second_beat = ["beat-2"] if any(fault.kind == "beat_doubled" for fault in faults) else []
+    named = [f"worker-{n}" for n in range(1, workers + 1)]
+    return (*named, "beat", *second_beat, "api", "gateway", "redis", "handler", "workers", "*")
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return a question with the closest of the known names, or nothing."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _arrivals(parts: Parts) -> Iterator[Broken]:
+    if parts.horizon_s is None:
+        return
+    expected = 0.0
+    for index, process in parts.arrivals:
+        key = "at" if isinstance(process, Burst) else "from"
+        if process.start_s >= parts.horizon_s:
+            rule = f"must be before the horizon ({parts.horizon_s:g} s); raise the horizon or bring it forward"
+            yield Broken(("arrivals", index, key), rule, process.start_s)
+        else:
+            expected += process.expected(parts.horizon_s)
+    if parts.events_limit is not None and expected > parts.events_limit:
+        rule = (
+            f"must be at most {parts.events_limit} events in all (events.limit), about {expected:.0f} are expected; "
+            "lower the rate or the time, or raise the limit"
+        )
+        yield Broken(("arrivals",), rule, None)
+
+
+def _kinds(parts: Parts) -> Iterator[Broken]:
+    for kind in parts.special_kinds:
+        if parts.kinds is not None and kind not in parts.kinds:
+            rule = f"must be a kind of events.kinds ({', '.join(parts.kinds)})"
+            yield Broken(("handler", "kinds", kind), rule, kind, did_you_mean(kind, parts.kinds))
+
+
+def _faults_in_time(parts: Parts) -> Iterator[Broken]:
+    for index, fault in parts.faults:
+        if parts.horizon_s is not None and fault.start_s >= parts.horizon_s:
+            key = "from" if getattr(fault, "from_s", None) else "at"
+            rule = f"must be before the horizon ({parts.horizon_s:g} s); raise the horizon or bring it forward"
+            yield Broken(("faults", index, key), rule, fault.start_s)
+
+
+def _targets(parts: Parts) -> Iterator[Broken]:
+    if parts.workers is None:
+        return
+    known = nodes(parts.workers, [fault for _, fault in parts.faults])
+    for index, fault in parts.faults:
+        hit = [name for name in known if _can_strike(fault, name)]
+        if fault.target not in known:
+            rule = f"must be a node of this scenario: {_listed(hit)}"
+            yield Broken(("faults", index, "target"), rule, fault.target, did_you_mean(fault.target, hit))
+        elif fault.target not in hit:
+            rule = f"{fault.kind} cannot strike this node, only {_listed(hit)}"
+            yield Broken(("faults", index, "target"), rule, fault.target)
+
+
+def _edges(parts: Parts) -> Iterator[Broken]:
+    for index, fault in parts.faults:
+        edge = getattr(fault, "edge", None)
+        if edge is not None and edge not in EDGES:
+            rule = f"must be one of {', '.join(EDGES)}"
+            yield Broken(("faults", index, "edge"), rule, edge, did_you_mean(edge, EDGES))
+
+
+def _can_strike(fault: AnyFault, node: str) -> bool:
+    if node in ("workers", "*"):
+        return "worker" in fault.strikes
+    role = node.partition("-")[0]
+    # The second scheduler exists only while another fault runs it, so none but clock and death faults may aim at it.
+    return role in fault.strikes and (node != "beat-2" or "worker" in fault.strikes)
+
+
+def _listed(names: list[str]) -> str:
+    """Name the nodes, many workers by the first and the last."""
+    workers = [name for name in names if name.startswith("worker-")]
+    if len(workers) <= 3:
+        return ", ".join(names)
+    return ", ".join([workers[0], "...", workers[-1], *(name for name in names if name not in workers)])
+
+
+def warnings(scenario: Scenario) -> tuple[str, ...]:
+    """Return what is allowed and yet likely not what was meant, a sentence each."""
+    low_s, high_s = scenario.policy().support(1)
+    tick_s = scenario.beat.retry_every_s
+    if not 0 < high_s - low_s < tick_s:
+        return ()
+    return (
+        f"The jitter of the first retry is {high_s - low_s:g} s wide and the scheduler looks every {tick_s:g} s "
+        "(beat.retry_every): the tick gathers what the jitter spreads.",
+    )
