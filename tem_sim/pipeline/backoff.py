@@ -8,7 +8,7 @@ are arguments. So one policy serves every event and every worker, and a delay is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tem_sim.pipeline.bounds import MAX_DELAY_S, limits, retry_number, seconds
@@ -70,7 +70,7 @@ class Policy(Protocol):
 
     @property
     def budget_s(self) -> float | None:
-        """Seconds from the first failure within which a retry must start; None for no limit."""
+        """Seconds from the submission within which a retry must start; None for no limit."""
 
     @property
     def formula(self) -> str:
@@ -172,7 +172,7 @@ class Drawn:
         return tuple(delays_s)
 
     def gives_up(self, failures: int, elapsed_s: float, next_delay_s: float) -> bool:
-        """Tell whether an event that failed `failures` times, `elapsed_s` after its first failure, is done.
+        """Tell whether an event that failed `failures` times, `elapsed_s` after it was submitted, is done.
 
         It is when it has used up its retries, or when the next one could not start within the budget.
         """
@@ -199,6 +199,8 @@ class Backoff(Drawn):
     budget_s: float | None = None
     name: str = ""
     cap_after_jitter: bool = False
+    # The distributions drawn from so far, by retry: working one out costs more than the draw.
+    _spreads: dict[int, Uniform] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         retries, budget_s = limits("Backoff", self.max_retries, self.budget_s)
@@ -231,6 +233,15 @@ class Backoff(Drawn):
         value_s = self.growth.value_s(retry)
         low_s, width_s = self.jitter.interval_s(value_s if self._clips else min(self._cap, value_s))
         return Uniform(low_s, min(width_s, MAX_DELAY_S - low_s), self._clip)
+
+    def delay(self, retry: int, rng: Chance, previous_s: float | None = None) -> float:
+        """Draw the seconds to wait before retry 1, 2, ...; ValueError for a retry below 1."""
+        spread = self._spreads.get(retry)
+        if spread is None:
+            spread = self.spread(retry, previous_s)
+            if not self.needs_previous:
+                self._spreads[retry] = spread
+        return spread.at((rng.random(),) if self.jitter.draws else ())
 
     def delays(
         self,

@@ -1,7 +1,7 @@
 """Finishing attempts: what becomes of each event, and the guard that keeps a late worker off another's row.
 
 A batch of outcomes settles in one transaction. When any of its rows turns out not to be the worker's any more, the
-whole transaction is rolled back and each outcome settles alone, so that one superseded or refused event touches no other.
+whole of it is rolled back and each outcome settles alone, so that one superseded or refused event touches no other.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,9 @@ from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, notification, processing_state
 
 _row = processing_state.c
+# Plain strings: binding an enum's member costs a look-up each time.
+_PROCESSED, _FAILED, _EXTINCT = State.PROCESSED.value, State.FAILED.value, State.EXTINCT.value
+_OK, _ERROR, _EXHAUSTED = Cause.OK.value, Cause.ERROR.value, Cause.EXHAUSTED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,18 +230,18 @@ def _finishing(
         "ended": None,
     }
     if outcome.error is None:
-        values |= {"to": State.PROCESSED.value, "why": Cause.OK.value, "ended": outcome.finished_at}
+        values |= {"to": _PROCESSED, "why": _OK, "ended": outcome.finished_at}
         return values
     decision = decide(outcome, max(failures, 1), settings, chance)
     if settings.write_guard is WriteGuard.STALE:
         # The historic bug: the object read at the claim is written back whole, and with it the old count.
         values["failures"] = claimed.retry_count
     if decision.next_retry_at is None:
-        values |= {"to": State.EXTINCT.value, "why": Cause.EXHAUSTED.value, "ended": outcome.finished_at}
+        values |= {"to": _EXTINCT, "why": _EXHAUSTED, "ended": outcome.finished_at}
     else:
         values |= {
-            "to": State.FAILED.value,
-            "why": Cause.ERROR.value,
+            "to": _FAILED,
+            "why": _ERROR,
             "due": decision.next_retry_at,
             "delay_s": decision.delay_s,
         }

@@ -28,7 +28,7 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.dialect: str = engine.dialect.name
-        self._prepared: dict[Executable, tuple[str, itemgetter[Any]]] = {}
+        self._prepared: dict[Executable, tuple[str, itemgetter[Any], dict[str, object]]] = {}
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -48,10 +48,17 @@ class Store:
             return connection.execute(statement, rows).rowcount
         prepared = self._prepared.get(statement)
         if prepared is None:
-            compiled: Any = statement.compile(dialect=self.engine.dialect)
-            prepared = self._prepared[statement] = str(compiled), itemgetter(*compiled.positiontup)
-        sql, in_order = prepared
+            prepared = self._prepared[statement] = self._prepare(statement)
+        sql, in_order, constants = prepared
+        if constants:
+            rows = [{**constants, **row} for row in rows]
         return connection.exec_driver_sql(sql, [in_order(row) for row in rows]).rowcount
+
+    def _prepare(self, statement: Executable) -> tuple[str, itemgetter[Any], dict[str, object]]:
+        """Return the statement's text, how to put a row's values in its order, and the values it brings itself."""
+        compiled: Any = statement.compile(dialect=self.engine.dialect)
+        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        return str(compiled), itemgetter(*compiled.positiontup), constants
 
     def create_tables(self) -> None:
         """Create the tables, indexes and triggers that are not there yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,22 +13,22 @@ if TYPE_CHECKING:
     from tem_sim.sim.kernel import Kernel
 
 
-class Outage(Exception):  # noqa: N818  The name stands in `last_error`, where operators read it.
+class Outage(Exception):
     """The downstream refuses every call."""
 
 
-class Overload(Exception):  # noqa: N818
+class Overload(Exception):
     """The downstream's queue is full, or the answer took longer than the caller waits."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The downstream failed this call, by luck or because of what the event is."""
 
 
 class Servers:
     """A first-come-first-served queue in front of `c` servers, in which a call's end is known as soon as it arrives.
 
-    A caller that times out goes away, but its call stays in the queue and is served: the work that a retry storm wastes.
+    A caller that times out goes away, but its call stays in the queue and is served: the work that a storm wastes.
     """
 
     def __init__(self, capacity: Capacity) -> None:
@@ -54,7 +55,7 @@ class Servers:
 class Dependency:
     """The handler of the simulated pipeline: calls the downstream as the scenario's handler model says."""
 
-    def __init__(self, kernel: Kernel, model: HandlerModel, streams: Streams) -> None:
+    def __init__(self, kernel: Kernel, model: HandlerModel, streams: Streams, crash: Callable[[], None]) -> None:
         self.kernel = kernel
         self.model = model
         self.outages = 0
@@ -65,6 +66,7 @@ class Dependency:
         self.effects: dict[tuple[int, int], float] = {}
         self.servers = Servers(model.capacity) if model.capacity is not None else None
         self._uniform = streams.uniform
+        self._crash = crash
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +96,7 @@ class Dependency:
         )
         if decision.kills:
             self.kernel.sleep(decision.service_s)
-            self.kernel.die()
+            self._crash()
         if self.servers is None:
             self._note_effect(key, decision.error, self.kernel.now + decision.service_s)
             self.kernel.sleep(decision.service_s)

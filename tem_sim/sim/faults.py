@@ -119,7 +119,6 @@ class Infliction:
 
     def _strike_at_random(self, act: Callable[[Node], None]) -> None:
         kernel, fault = self.world.kernel, self.fault
-        from_s = fault.at_s or 0.0
         until_s = self.world.scenario.horizon_s if fault.until_s is None else fault.until_s
 
         def next_strike(after_s: float) -> None:
@@ -135,7 +134,7 @@ class Infliction:
                 act(node)
             next_strike(at_s)
 
-        next_strike(from_s)
+        next_strike(fault.start_s)
 
 
 def _outage(at: Infliction, fault: Outage) -> None:

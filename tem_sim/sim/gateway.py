@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Acknowledgements gather this long, so that a burst of them is one transaction.
 ACK_FLUSH_S = 0.1
-# How long after a disconnect that a fault caused the clients dial again: U(0, this), so that they do not come as a herd.
+# After a disconnect that a fault caused, the clients dial again within U(0, this), so that they do not come as a herd.
 RECONNECT_WITHIN_S = 1.0
 
 

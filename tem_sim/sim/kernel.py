@@ -67,7 +67,7 @@ class Node:
         self.alive = True
 
     def pause(self, duration_s: float) -> None:
-        """Freeze the node; overlapping pauses last until the latest end. On waking it still believes what it believed."""
+        """Freeze the node; of overlapping pauses the latest end counts. It wakes believing what it believed before."""
         if not self.alive:
             return
         until = self.kernel.now + duration_s
@@ -105,7 +105,7 @@ class SimThread:
         start.callbacks.append(self.resume)
 
     def _supervised(self, body: Callable[[], object]) -> Callable[[object], None]:
-        # SimPy rebuilds an exception that escapes into it from `type(e)(*e.args)`, which loses SQLAlchemy's errors. So none does.
+        # None may escape into SimPy: it rebuilds them as `type(e)(*e.args)`, at which SQLAlchemy's errors fail.
         def run(_: object) -> None:
             try:
                 body()

@@ -46,8 +46,8 @@ def simulate(
 ) -> Run:
     """Run a scenario under simulated time and return what happened.
 
-    `seed` overrides the scenario's. `store` is a SQLAlchemy URL: SQLite in memory by default, a new SQLite file, or a
-    PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and seed:
+    `seed` overrides the scenario's. `store` is a SQLAlchemy URL: SQLite in memory by default, a new SQLite file, or
+    a PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and seed:
     the digest is the same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises `SimulationError`
     when code under simulation lets an exception escape, `StoreError` for an unusable store.
     """
@@ -83,7 +83,7 @@ class World:
             loss=scenario.broker.loss,
             luck=self.streams.stream("wakeup-loss"),
         )
-        self.dependency = Dependency(self.kernel, scenario.handler, self.streams)
+        self.dependency = Dependency(self.kernel, scenario.handler, self.streams, self._crash)
         self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()
@@ -158,6 +158,15 @@ class World:
             self.gateway.close()
         else:
             self.kernel.node(name).kill()
+
+    def _crash(self) -> None:
+        """Kill the worker that calls, as a poison event does; its supervisor starts it again after a while."""
+        thread, after_s = self.kernel.current, self.scenario.workers.restart_after_s
+        assert thread is not None
+        name = thread.node.name
+        if after_s is not None:
+            self.kernel.call_later(after_s, lambda: self.start_node(name))
+        self.kernel.die()
 
     def start_node(self, name: str) -> None:
         """Start a killed node again, as its supervisor would."""
