@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tem_sim.scenario.faults import ClockSkew
-    from tem_sim.scenario.models import Scenario
-
     from tem_sim.frames import Run
     from tem_sim.pipeline.settings import Settings
+    from tem_sim.scenario.faults import ClockSkew
+    from tem_sim.scenario.models import Scenario
 
 
 # The store keeps microseconds: a time or delay may be off by one in its last digit.
@@ -21,9 +20,9 @@ ROUNDING_S = 1e-6
 class Rules:
     """The pipeline's settings, the scheduler's periods, and how far clocks may be off.
 
-    `skew_s`: the furthest that any declared fault takes a clock from the true time. `slots`: handler calls
-    that can run at the same time. `service_s`: the mean time of one that succeeds. `fail_s`: of one that an
-    outage refuses.
+    `skew_s`: the furthest that any declared fault takes a clock from the true time. `slots`: handler calls that can run
+    at the same time, be it the workers or the downstream's servers that are fewer. `service_s`: the mean time of a call
+    that is served, for events of no special kind. `fail_s`: the time of a call that is refused.
     """
 
     settings: Settings
@@ -39,14 +38,20 @@ def rules(run: Run) -> Rules:
     """Return the rules of the run's scenario."""
     scenario = run.scenario
     return Rules(
-        settings=scenario.settings,
+        settings=scenario.settings(),
         retry_every_s=scenario.beat.retry_every_s,
         rescue_every_s=scenario.beat.rescue_every_s,
         skew_s=worst_skew_s(scenario),
-        slots=scenario.workers.count * scenario.workers.concurrency,
+        slots=_slots(scenario),
         service_s=scenario.handler.service_time.mean_s,
         fail_s=scenario.handler.fail_time_s,
     )
+
+
+def _slots(scenario: Scenario) -> int:
+    workers = scenario.workers.count * scenario.workers.concurrency
+    downstream = scenario.handler.capacity
+    return workers if downstream is None else min(workers, downstream.servers)
 
 
 def worst_skew_s(scenario: Scenario) -> float:

@@ -1,0 +1,46 @@
+"""All plots of a run as files, the same bytes for the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tem_sim.plots.storm import attempts_per_second, latency_ecdf, rows_by_state
+from tem_sim.plots.style import SIZE_INCHES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tem_sim.frames import Run
+
+# Each takes (run, ax).
+PLOTS: dict[str, Callable[[Run, Axes], Axes]] = {
+    "attempts_per_second": attempts_per_second,
+    "rows_by_state": rows_by_state,
+    "latency_ecdf": latency_ecdf,
+}
+
+# What would otherwise differ from one rendering to the next: dates, versions, and the ids inside an SVG.
+_METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def save_plots(run: Run, folder: str | Path, kind: str = "png", dpi: int = 130) -> list[Path]:
+    """Draw every plot of `PLOTS` into the folder, as `png` or `svg`; return the files."""
+    if kind not in _METADATA:
+        raise ValueError(f"kind must be one of {', '.join(_METADATA)}, got {kind!r}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_save(run, name, folder / f"{name}.{kind}", kind, dpi) for name in PLOTS]
+
+
+def _save(run: Run, name: str, path: Path, kind: str, dpi: int) -> Path:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # A Figure of its own touches neither pyplot's state nor a display.
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    PLOTS[name](run, figure.add_subplot())
+    with mpl.rc_context({"svg.hashsalt": "tem_sim"}):
+        figure.savefig(path, dpi=dpi, metadata=_METADATA[kind])
+    return path
