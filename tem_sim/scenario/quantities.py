@@ -24,10 +24,10 @@ MAX_DURATION_S = MAX_DELAY_S
 _PER_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 # durationpy also takes months, years and characters between the parts; a scenario does not.
-DURATION_PATTERN = r"^[+]?((\d+(\.\d*)?|\.\d+)(us|µs|μs|ms|s|m|h|d))+$"
+DURATION_PATTERN = r"^[+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(us|µs|μs|ms|s|m|h|d))+$"
 SIGNED_PATTERN = DURATION_PATTERN.replace("[+]", "[+-]")
-RATE_PATTERN = r"^(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*/\s*(s|m|min|h)$"
-PPM_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)\s*ppm$"
+RATE_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*/\s*(s|m|min|h)$"
+PPM_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*ppm$"
 _DURATION = re.compile(SIGNED_PATTERN)
 _RATE = re.compile(RATE_PATTERN)
 _PPM = re.compile(PPM_PATTERN)
@@ -72,7 +72,7 @@ def positive_duration_s(value: object) -> float:
 def rate_per_s(value: object) -> float:
     """Return a rate per second; must be finite and not negative."""
     if isinstance(value, str):
-        match = _RATE.match(value)
+        match = _RATE.fullmatch(value)
         per_s = float(value.partition("/")[0]) / _PER_S[match.group(4)] if match else None
     else:
         per_s = _number(value)
@@ -101,7 +101,7 @@ def fraction(value: object) -> float:
 
 def drift(value: object) -> float:
     """Return a clock's drift in seconds per second, within ±0.5; `50ppm` is 0.00005."""
-    if isinstance(value, str) and _PPM.match(value):
+    if isinstance(value, str) and _PPM.fullmatch(value):
         number: float | None = float(value.removesuffix("ppm")) * 1e-6
     else:
         number = _number(value)
@@ -164,7 +164,7 @@ def whole(least: int, most: int = 2**63 - 1) -> Callable[[object], int]:
 def _written_duration_s(text: str) -> float | None:
     import durationpy
 
-    if not _DURATION.match(text):
+    if not _DURATION.fullmatch(text):
         return None
     try:
         return float(durationpy.from_str(text).total_seconds())
@@ -247,18 +247,7 @@ Tail = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0.1, "maximum": 100}),
 ]
 Count = Annotated[int, BeforeValidator(whole(0)), WithJsonSchema({"type": "integer", "minimum": 0})]
-Positive  # A coefficient of variation, and the index of a power law's tail; past these bounds floats run out.
-Spread = Annotated[
-    float,
-    BeforeValidator(number_between(0.001, 1000)),
-    WithJsonSchema({"type": "number", "minimum": 0.001, "maximum": 1000}),
-]
-Tail = Annotated[
-    float,
-    BeforeValidator(number_between(0.1, 100)),
-    WithJsonSchema({"type": "number", "minimum": 0.1, "maximum": 100}),
-]
-Count = Annotated[int, BeforeValidator(whole(1)), WithJsonSchema({"type": "integer", "minimum": 1})]
+PositiveCount = Annotated[int, BeforeValidator(whole(1)), WithJsonSchema({"type": "integer", "minimum": 1})]
 
 # A nullable setting: None in Python, `off` in YAML.
 Off = Annotated[T | None, BeforeValidator(_off), _Off()]
