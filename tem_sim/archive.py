@@ -83,9 +83,7 @@ def _write(run: Run, folder: Path) -> None:
     document = {"schema_version": SCHEMA_VERSION, "scenario": run.scenario_dict, **head}
     for name in SCHEMAS:
         _write_frame(getattr(run, name), folder / f"{name}.npz")
-    (folder / "run.json").write_text(
-        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (folder / "run.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -128,9 +126,7 @@ def _read_head(folder: Path) -> dict[str, Any]:
         document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         version = int(document["schema_version"])
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(
-            f"{folder}: no run here (no run.json); give a folder that `tem-sim run` wrote"
-        ) from None
+        raise RunError(f"{folder}: no run here (no run.json); give a folder that `tem-sim run` wrote") from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: run.json is damaged ({error}); run the scenario again") from error
     if version > SCHEMA_VERSION:

@@ -21,6 +21,7 @@ from tem_sim.pipeline.states import State
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
     from tem_sim.scenario.models import Scenario
 
 STATES = tuple(str(state) for state in State)
@@ -236,9 +237,7 @@ def digest(transitions: pd.DataFrame) -> str:
     for start in range(0, len(order), 100_000):
         rows = order[start : start + 100_000]
         micros = np.rint(transitions["at_s"].to_numpy()[rows] * 1e6).astype(np.int64).tolist()
-        event_ids, attempts = (
-            transitions[name].to_numpy()[rows].tolist() for name in ("event_id", "attempt_no")
-        )
+        event_ids, attempts = (transitions[name].to_numpy()[rows].tolist() for name in ("event_id", "attempt_no"))
         labels = (_words(transitions[name], rows) for name in ("before", "after", "cause", "actor"))
         lines = zip(event_ids, micros, *labels, attempts, strict=True)
         sha.update("".join([f"{e}|{t}|{b}|{a}|{c}|{w}|{n}\n" for e, t, b, a, c, w, n in lines]).encode())

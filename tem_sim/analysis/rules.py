@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tem_sim.frames import Run
     from tem_sim.pipeline.settings import Settings
-    from tem_sim.scenario.faults import ClockSkew
     from tem_sim.scenario.models import Scenario
 
 
@@ -20,7 +19,7 @@ ROUNDING_S = 1e-6
 class Rules:
     """The pipeline's settings, the scheduler's periods, and how far clocks may be off.
 
-    `skew_s`: the furthest that any declared fault takes a clock from the true time. `slots`: handler calls that can run
+    `skew_s`: the furthest that the declared faults can take two clocks apart. `slots`: handler calls that can run
     at the same time, be it the workers or the downstream's servers that are fewer. `service_s`: the mean time of a call
     that is served, for events of no special kind. `fail_s`: the time of a call that is refused.
     """
@@ -55,9 +54,9 @@ def _slots(scenario: Scenario) -> int:
 
 
 def worst_skew_s(scenario: Scenario) -> float:
-    """Return the furthest that a clock_skew fault takes a clock from the true time, its drift included."""
-    return max((_skew_s(fault) for fault in scenario.faults if fault.kind == "clock_skew"), default=0.0)
-
-
-def _skew_s(fault: ClockSkew) -> float:
-    return abs(fault.skew_s) + abs(fault.drift) * fault.for_s
+    """Return the furthest that clock_skew faults, their drift included, can take two clocks apart."""
+    offsets_s = [0.0]
+    for fault in scenario.faults:
+        if fault.kind == "clock_skew":
+            offsets_s += [fault.skew_s, fault.skew_s + fault.drift * fault.for_s]
+    return max(offsets_s) - min(offsets_s)

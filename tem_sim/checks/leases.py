@@ -44,7 +44,7 @@ def single_lease(run: Run) -> Verdict:
 
 
 def _problem(run: Run, mask: Array, problem: str) -> pd.DataFrame:
-    rows = log_rows(run, mask)[["event_id", "at_s", "before", "after", "cause", "actor", "attempt_no"]]
+    rows = log_rows(run, mask)[["event_id", "attempt_no", "actor", "at_s"]]
     return rows.assign(problem=problem)
 
 
@@ -83,5 +83,6 @@ def _overlapping(run: Run, skew_s: float) -> pd.DataFrame:
     ended_s = attempts["finished_s"].to_numpy()[tried.order]
     claimed_s = attempts["claimed_s"].to_numpy()[tried.order]
     late = outcome[:-1] & ~tried.first[1:] & (claimed_s[1:] < ended_s[:-1] - skew_s - ROUNDING_S)
-    rows = attempts.iloc[tried.order[:-1][late]][["event_id", "attempt_no", "worker", "claimed_s", "finished_s"]]
-    return rows.assign(problem="overlaps the next attempt")
+    rows = attempts.iloc[tried.order[:-1][late]][["event_id", "attempt_no", "worker", "finished_s"]]
+    same_names = rows.rename(columns={"worker": "actor", "finished_s": "at_s"})
+    return same_names.assign(problem="overlaps the next attempt")

@@ -28,7 +28,7 @@ PHASE_COLOURS = {
 
 # A fault shorter than this part of the time axis is drawn as a line: as a window it would be invisible.
 THIN = 0.004
-MOST_EDGES = 6
+MOST_EDGES = 3
 LONG_NAME = 60
 SIZE_INCHES = (9.0, 4.2)
 

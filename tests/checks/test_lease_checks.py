@@ -71,3 +71,16 @@ def test_a_valid_attempt_that_runs_into_the_next_one_is_seen():
 def test_a_superseded_attempt_may_run_into_the_next_one():
     run = tamper(two_workers(), "attempts", 0, finished_s=11.4, outcome="superseded")
     assert judged(run).verdict == "true"
+
+
+def test_two_clocks_may_be_apart_by_the_skew_of_both():
+    fast = {"kind": "clock_skew", "target": "worker-1", "at": 0, "for": 60, "skew": 5}
+    slow = {"kind": "clock_skew", "target": "worker-2", "at": 0, "for": 100, "skew": -8, "drift": -0.01}
+    told = story(faults=[fast, slow])
+    told.event(1).claim(5.0).error(15.0, 10.0).retry(20.0).claim(2.0, "worker-2").ok(16.0)
+    answer = judged(told.run())
+    assert answer.verdict == "unknown"
+    assert answer.detail == "1 of 2 claims overlap by no more than the declared clock skew of 14 s"
+    assert answer.rows.to_dict("records") == [
+        {"event_id": 1, "attempt_no": 1, "actor": "worker-1", "at_s": 15.0, "problem": "overlaps the next attempt"}
+    ]
