@@ -89,62 +89,26 @@ def _steps(ids: Any, at_s: Any, before: str, after: str, cause: str, actor: Any,
 
 
 def _run(
-    ids: Any,
-    submitted_s: Any,
-    status: Any,
-    failures: Any,
-    finished_s: Any,
-    attempts: Any,
-    log: Any,
-    outage_s: float,
+    ids: Any, submitted_s: Any, status: Any, failures: Any, finished_s: Any, attempts: Any, log: Any, outage_s: float
 ) -> Run:
     steps = pd.concat([pd.DataFrame(step) for step in log], ignore_index=True)
     steps["seq"] = np.arange(len(steps))
     tries = pd.concat(attempts, ignore_index=True)
     done = status == "PROCESSED"
-    events = {
-        "event_id": ids,
-        "user_id": ids,
-        "kind": ["normal"] * len(ids),
-        "submitted_s": submitted_s,
-        "status": status,
-        "retry_count": failures,
-        "crash_count": np.zeros_like(ids),
-        "attempt_no": np.bincount(tries["event_id"], minlength=len(ids) + 1)[1:],
-        "replay_count": np.zeros_like(ids),
-        "next_retry_s": np.full(len(ids), np.nan),
-        "finished_s": finished_s,
-        "last_error": np.where(done, None, "Refused"),
-    }
-    told_s = finished_s[done] + 0.2
-    notes = {
-        "event_id": ids[done],
-        "user_id": ids[done],
-        "dedupe_key": [f"event-{i}" for i in ids[done]],
-        **dict.fromkeys(("created_s", "published_s", "acked_s", "delivered_s"), told_s),
-        "shown": np.ones(done.sum(), dtype=int),
-        "received": np.ones(done.sum(), dtype=int),
-    }
-    fault = {
-        "fault_id": [0],
-        "kind": ["outage"],
-        "target": ["handler"],
-        "start_s": [0.0],
-        "end_s": [outage_s],
-    }
+    used = np.bincount(tries["event_id"], minlength=len(ids) + 1)[1:]
+    fault = {"fault_id": [0], "kind": ["outage"], "target": ["handler"], "start_s": [0.0], "end_s": [outage_s]}
     fault |= {"landed": [1], "detail": [""], "shade": ["tab:red"]}
-    made = {
-        "events": events,
+    made: dict[str, Any] = {
+        "events": _events(ids, submitted_s, status, failures, used, finished_s),
         "attempts": tries,
         "transitions": steps,
-        "notifications": notes,
+        "notifications": _notifications(ids[done], finished_s[done] + 0.2),
         "faults": fault,
     }
-    frames = {name: conform(name, made[name]) if name in made else empty(name) for name in SCHEMAS}
+    frames: dict[str, Any] = {name: conform(name, made[name]) if name in made else empty(name) for name in SCHEMAS}
     backoff = {"growth": "exponential", "base": 10, "factor": 2, "jitter": "full", "max_retries": 5}
-    scenario = {**SCENARIO, "scenario": "storm", "pipeline": {**SCENARIO["pipeline"], "backoff": backoff}}
     return Run(
-        scenario_dict=scenario,
+        scenario_dict={**SCENARIO, "scenario": "storm", "pipeline": {**SCENARIO["pipeline"], "backoff": backoff}},
         seed=1,
         mode="sim",
         status="complete",
@@ -153,3 +117,27 @@ def _run(
         digest=digest(frames["transitions"]),
         **frames,
     )
+
+
+def _events(ids: Any, submitted_s: Any, status: Any, failures: Any, used: Any, finished_s: Any) -> Columns:
+    return {
+        "event_id": ids,
+        "user_id": ids,
+        "kind": ["normal"] * len(ids),
+        "submitted_s": submitted_s,
+        "status": status,
+        "retry_count": failures,
+        "crash_count": np.zeros_like(ids),
+        "attempt_no": used,
+        "replay_count": np.zeros_like(ids),
+        "next_retry_s": np.full(len(ids), np.nan),
+        "finished_s": finished_s,
+        "last_error": np.where(status == "PROCESSED", None, "Refused"),
+    }
+
+
+def _notifications(ids: Any, told_s: Any) -> Columns:
+    once = np.ones(len(ids), dtype=int)
+    keys = [f"event-{number}" for number in ids]
+    times = dict.fromkeys(("created_s", "published_s", "acked_s", "delivered_s"), told_s)
+    return {"event_id": ids, "user_id": ids, "dedupe_key": keys, **times, "shown": once, "received": once}
