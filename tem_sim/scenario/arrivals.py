@@ -18,6 +18,7 @@ from tem_sim.scenario.quantities import (
     PositiveDuration,
     PositiveRate,
     Rate,
+    Some,
 )
 from tem_sim.scenario.replay import Replay
 
@@ -142,7 +143,7 @@ class Phases(Model):
 
     kind: Literal["phases"] = "phases"
     from_s: Duration = Field(0.0, alias="from", description="When the first phase begins.")
-    phases: tuple[Phase, ...] = Field(min_length=1, description="The phases, one after the other.")
+    phases: Some[Phase] = Field(description="The phases, one after the other.")
 
     @property
     def start_s(self) -> float:

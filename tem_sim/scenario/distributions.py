@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tem_sim.scenario.base import Broken, Model, broken_rules
-from tem_sim.scenario.quantities import AlsoTakes, Duration, PositiveDuration, Spread, Tail
+from tem_sim.scenario.quantities import AlsoTakes, Duration, PositiveDuration, Some, Spread, Tail
 
 # The least uniform but 0, at which a quantile without a lower bound is -inf.
 _TINY = 2.0**-54
@@ -111,8 +111,8 @@ class Empirical(Model):
     """One of the given durations, each as likely as the others."""
 
     kind: Literal["empirical"] = "empirical"
-    values_s: Annotated[tuple[Duration, ...], AfterValidator(_ascending)] = Field(
-        alias="values", min_length=1, description="Measured durations."
+    values_s: Annotated[Some[Duration], AfterValidator(_ascending)] = Field(
+        alias="values", description="Measured durations."
     )
 
     @property

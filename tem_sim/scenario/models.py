@@ -23,6 +23,7 @@ from tem_sim.scenario.quantities import (
     Off,
     PositiveCount,
     PositiveDuration,
+    Some,
     Weight,
     refused,
     whole,
@@ -201,8 +202,8 @@ class Scenario(Model):
         "drained",
         description="End when every event is terminal, its user told and the faults over, or only at the horizon.",
     )
-    arrivals: Annotated[tuple[Arrival, ...], BeforeValidator(_listed), AlsoTakes("arrival")] = Field(
-        min_length=1, description="When events arrive: one process, or a list of them."
+    arrivals: Annotated[Some[Arrival], BeforeValidator(_listed), AlsoTakes("arrival")] = Field(
+        description="When events arrive: one process, or a list of them."
     )
     events: Events = Field(default_factory=Events, description="What arrives.")
     api: Api = Field(default_factory=Api, description="The Event API and its clients.")

@@ -22,6 +22,7 @@ from tem_sim.scenario.quantities import (
     Off,
     PositiveDuration,
     Power,
+    Some,
 )
 
 # --- jitters
@@ -203,8 +204,8 @@ class ExplicitBackoff(Growing):
     """The listed waits, the last one repeated."""
 
     growth: Literal["explicit"] = "explicit"
-    delays_s: tuple[Duration, ...] = Field(
-        alias="delays", min_length=1, description="The waits before retry 1, 2 and so on; the last is repeated."
+    delays_s: Some[Duration] = Field(
+        alias="delays", description="The waits before retry 1, 2 and so on; the last is repeated."
     )
 
     def growth_value(self) -> growths.Growth:

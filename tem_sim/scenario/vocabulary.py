@@ -1,0 +1,47 @@
+"""Which keys a scenario knows at a place: read off the models, for did-you-mean and for nothing else."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from tem_sim.scenario.base import Model
+from tem_sim.scenario.models import Scenario
+from tem_sim.scenario.tree import Step
+
+# Keys of the file that the loader consumes before the models see it.
+FILE_KEYS = ("extends", "vars")
+
+
+def known_keys(loc: tuple[Step, ...]) -> tuple[str, ...]:
+    """Return the keys allowed where an error's location ends; it is as pydantic gives it, union tags included."""
+    models: list[type[Model]] = [Scenario]
+    for step in loc[:-1]:
+        if not isinstance(step, int):
+            models = _under(models, step)
+    keys = {field.alias or name: None for model in models for name, field in model.model_fields.items()}
+    return (*keys, *FILE_KEYS) if models == [Scenario] else tuple(keys)
+
+
+def _under(models: list[type[Model]], step: str) -> list[type[Model]]:
+    tagged = [model for model in models if tag_of(model) == step]
+    if len(models) > 1 and tagged:
+        return tagged
+    fields = [field for model in models for name, field in model.model_fields.items() if (field.alias or name) == step]
+    # A step that is no field is a name the user chose, such as a kind of event; the models under it are found already.
+    return [model for field in fields for model in _models_in(field.annotation)] or models
+
+
+def tag_of(model: type[Model]) -> str | None:
+    """Return what pydantic writes into a location for a member of a union."""
+    fields = model.model_fields
+    if "preset" in fields:
+        return "backoff:preset"
+    if "growth" in fields:
+        return f"backoff:{fields['growth'].default}"
+    return str(fields["kind"].default) if "kind" in fields else None
+
+
+def _models_in(annotation: object) -> list[type[Model]]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
