@@ -147,7 +147,7 @@ def _submit_one(store: Store, submission: Submission, now: float, actor: str) ->
 # --- picking rows
 
 
-def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning: Any) -> dict[str, Any]:
+def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any]) -> dict[str, Any]:
     """Return, per dialect, one UPDATE of the rows that `pick` selects.
 
     PostgreSQL: a MATERIALIZED CTE with SKIP LOCKED, then UPDATE … FROM; under `WHERE id IN (SELECT … LIMIT … FOR UPDATE
@@ -155,18 +155,16 @@ def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any], *returning:
     """
     picked = pick.with_for_update(skip_locked=True, of=processing_state).cte("picked")
     locked = picked.prefix_with("MATERIALIZED", dialect="postgresql")
+    change = update(processing_state).values(values)
     return {
-        "postgresql": update(processing_state)
-        .where(_row.event_id == locked.c.event_id)
-        .values(values)
-        .returning(*returning),
-        "sqlite": update(processing_state).where(_row.event_id.in_(pick)).values(values).returning(*returning),
+        "postgresql": change.where(_row.event_id == locked.c.event_id),
+        "sqlite": change.where(_row.event_id.in_(pick)),
     }
 
 
 # --- claim
 
-_CLAIM = _update_picked(
+_CLAIM_ROWS = _update_picked(
     select(_row.event_id)
     .where(status_is(State.QUEUED))
     .order_by(_row.queued_at, _row.event_id)
@@ -179,14 +177,17 @@ _CLAIM = _update_picked(
         _row.started_at: None,
         **moved(Cause.CLAIM),
     },
+)
+_CLAIMED = (
+    _row.queued_at,
     _row.event_id,
     _row.attempt_no,
     _row.retry_count,
     _row.crash_count,
     _row.version,
     _row.last_delay_s,
-    _row.queued_at,
 )
+_CLAIM = {dialect: statement.returning(*_CLAIMED) for dialect, statement in _CLAIM_ROWS.items()}
 
 
 def _select_events(payload: Any) -> Select[Any]:
@@ -212,10 +213,10 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
         rows = connection.execute(_CLAIM[store.dialect], values).fetchall()
         if not rows:
             return []
-        rows.sort(key=lambda row: (row[6], row[0]))
-        found = connection.execute(_EVENTS[store.dialect], {"ids": [row[0] for row in rows]}).fetchall()
-    about = {event[0]: event for event in found}
-    return [ClaimedEvent(*row[:6], *about[row[0]][1:]) for row in rows]
+        found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]}).fetchall()
+    about = {event_id: known for event_id, *known in found}
+    # UPDATE … RETURNING gives its rows in no order; they are handled as they were queued.
+    return [ClaimedEvent(event_id, *claimed, *about[event_id]) for _, event_id, *claimed in sorted(rows)]
 
 
 _MARK_STARTED = (
@@ -252,7 +253,6 @@ _REQUEUE_DUE = _update_picked(
     .order_by(_row.next_retry_at, _row.event_id)
     .limit(bindparam("limit")),
     {**_REQUEUED, **moved(Cause.RETRY)},
-    _row.event_id,
 )
 # Both stores take a limit of this size for none.
 _NO_LIMIT = 2**31 - 1
@@ -262,7 +262,7 @@ def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> 
     """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many."""
     values = {"limit": settings.requeue_limit or _NO_LIMIT, "now": now, "actor": actor}
     with store.begin() as connection:
-        return len(connection.execute(_REQUEUE_DUE[store.dialect], values).fetchall())
+        return connection.execute(_REQUEUE_DUE[store.dialect], values).rowcount
 
 
 # --- rescue what a dead worker left
@@ -356,7 +356,6 @@ def _lost(row: Any, now: float, actor: str) -> dict[str, Any]:
 _SWEEP = _update_picked(
     select(_row.event_id).where(status_is(State.QUEUED), _row.woken_at <= bindparam("before")),
     {_row.woken_at: bindparam("now")},
-    _row.event_id,
 )
 
 
@@ -368,7 +367,7 @@ def sweep_queued(store: Store, *, now: float, sweep_after_s: float) -> int:
     """
     with store.begin() as connection:
         values = {"now": now, "before": round(now - sweep_after_s, 6)}
-        return len(connection.execute(_SWEEP[store.dialect], values).fetchall())
+        return connection.execute(_SWEEP[store.dialect], values).rowcount
 
 
 # --- replay by hand

@@ -6,7 +6,7 @@ whole of it is rolled back and each outcome settles alone, so that one supersede
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
@@ -19,13 +19,9 @@ from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, notification, processing_state
 
 _row = processing_state.c
-# Plain strings: binding an enum's member costs a look-up each time.
-_PROCESSED, _FAILED, _EXTINCT = State.PROCESSED.value, State.FAILED.value, State.EXTINCT.value
-_OK, _ERROR, _EXHAUSTED = Cause.OK.value, Cause.ERROR.value, Cause.EXHAUSTED.value
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt ended in its handler: times on the worker's clock, and the error where it failed."""
 
     claimed: ClaimedEvent
@@ -34,8 +30,7 @@ class Outcome:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a failed attempt leads to: another try at `next_retry_at`, or EXTINCT when that is None."""
 
     delay_s: float | None
@@ -72,37 +67,63 @@ def decide(outcome: Outcome, failures: int, settings: Settings, chance: Chance) 
 # --- the statements
 
 
-def _finish(*guard: Any) -> Any:
-    """Return the finishing write: everything an attempt's end sets, on the rows that the guard lets through."""
-    return (
-        update(processing_state)
-        .where(_row.event_id == bindparam("id"), *guard)
-        .values(
-            {
-                **moved(Cause.OK),
-                _row.status: bindparam("to"),
-                _row.cause: bindparam("why"),
-                _row.retry_count: bindparam("failures"),
-                _row.next_retry_at: bindparam("due"),
-                _row.finished_at: bindparam("ended"),
-                _row.last_error: bindparam("fault"),
-                _row.last_delay_s: bindparam("delay_s"),
-                _row.lease_owner: literal_column("NULL"),
-                _row.lease_expires_at: literal_column("NULL"),
-            }
-        )
-    )
-
-
-_FINISH = {
-    WriteGuard.STALE: _finish(),
-    WriteGuard.REFRESH: _finish(),
-    WriteGuard.ROW_LOCK: _finish(),
-    WriteGuard.VERSION: _finish(_row.version == bindparam("seen_version")),
-    WriteGuard.FENCED: _finish(
+_GUARDS: dict[WriteGuard, tuple[Any, ...]] = {
+    WriteGuard.STALE: (),
+    WriteGuard.REFRESH: (),
+    WriteGuard.ROW_LOCK: (),
+    WriteGuard.VERSION: (_row.version == bindparam("seen_version"),),
+    WriteGuard.FENCED: (
         status_is(State.PROCESSING),
         _row.attempt_no == bindparam("token"),
         _row.lease_owner == bindparam("actor"),
+    ),
+}
+_NULL = literal_column("NULL")
+
+
+def _finish(to: State, cause: Cause, values: dict[Any, Any]) -> dict[WriteGuard, Any]:
+    """Return the write that ends an attempt in a state, for each guard; what it does not set, it clears.
+
+    NULLs are literals: the driver spends more on binding a None than on a number.
+    """
+    cleared = (_row.next_retry_at, _row.lease_owner, _row.lease_expires_at, _row.finished_at)
+    changes = {
+        **dict.fromkeys(cleared, _NULL),
+        **moved(cause),
+        _row.status: literal_column(f"'{to}'"),
+        **values,
+    }
+    ours = _row.event_id == bindparam("id")
+    return {
+        guard: update(processing_state).where(ours, *conditions).values(changes)
+        for guard, conditions in _GUARDS.items()
+    }
+
+
+_FINISH = {
+    State.PROCESSED: _finish(
+        State.PROCESSED,
+        Cause.OK,
+        {_row.finished_at: bindparam("finished"), _row.last_error: _NULL, _row.last_delay_s: _NULL},
+    ),
+    State.FAILED: _finish(
+        State.FAILED,
+        Cause.ERROR,
+        {
+            _row.next_retry_at: bindparam("due"),
+            _row.retry_count: bindparam("failures"),
+            _row.last_error: bindparam("fault"),
+            _row.last_delay_s: bindparam("delay_s"),
+        },
+    ),
+    State.EXTINCT: _finish(
+        State.EXTINCT,
+        Cause.EXHAUSTED,
+        {
+            _row.finished_at: bindparam("finished"),
+            _row.retry_count: bindparam("failures"),
+            _row.last_error: bindparam("fault"),
+        },
     ),
 }
 _READ = select(_row.event_id, _row.retry_count).where(_row.event_id.in_(bindparam("ids", expanding=True)))
@@ -118,16 +139,22 @@ _COUNT_FAILURE = (
         }
     )
 )
-_RECORD_ATTEMPT = insert(attempt).values(
-    event_id=bindparam("id"),
-    attempt_no=bindparam("token"),
-    worker=bindparam("worker"),
-    started_at=bindparam("started"),
-    finished_at=bindparam("finished"),
-    outcome=bindparam("how"),
-    error=bindparam("fault"),
-    delay_s=bindparam("delay_s"),
-)
+
+
+def _record(how: str, **values: Any) -> Any:
+    """Return the row of the attempt log for an outcome."""
+    known = ("event_id", "id"), ("attempt_no", "token"), ("worker", "actor")
+    times = ("started_at", "started"), ("finished_at", "finished")
+    binds = {column: bindparam(name) for column, name in (*known, *times)}
+    return insert(attempt).values(**binds, outcome=literal_column(f"'{how}'"), **values)
+
+
+_RECORD = {
+    State.PROCESSED: _record("ok"),
+    State.FAILED: _record("error", error=bindparam("fault"), delay_s=bindparam("delay_s")),
+    State.EXTINCT: _record("error", error=bindparam("fault")),
+}
+_RECORD_SUPERSEDED = _record("superseded", error=bindparam("fault"))
 _OWE = insert(notification).values(
     event_id=bindparam("event_id"),
     user_id=bindparam("user_id"),
@@ -174,27 +201,26 @@ def _settle_apart(
         except (_SupersededError, IntegrityError):
             superseded += 1
             with store.begin() as connection:
-                record = _record(outcome, "superseded", None, worker)
-                store.execute_many(connection, _RECORD_ATTEMPT, [record])
+                store.execute_many(connection, _RECORD_SUPERSEDED, [_superseded(outcome, worker)])
     return Settled(owed, superseded)
 
 
 def _settle_together(
     store: Store, settings: Settings, chance: Chance, outcomes: Sequence[Outcome], now: float, worker: str
 ) -> list[Notification]:
+    guard = settings.write_guard
     owed = [_notification(outcome, settings) for outcome in outcomes if outcome.error is None]
     with store.begin() as connection:
-        counted = _failures_so_far(connection, settings.write_guard, outcomes)
-        finishing, records = [], []
+        counted = _failures_so_far(connection, guard, outcomes)
+        endings: dict[State, list[dict[str, object]]] = {State.PROCESSED: [], State.FAILED: [], State.EXTINCT: []}
         for outcome in outcomes:
-            finish = _finishing(outcome, counted, settings, chance)
-            finish["now"], finish["actor"] = now, worker
-            finishing.append(finish)
-            how = "ok" if outcome.error is None else "error"
-            records.append(_record(outcome, how, finish["delay_s"], worker))
-        if store.execute_many(connection, _FINISH[settings.write_guard], finishing) != len(finishing):
-            raise _SupersededError
-        store.execute_many(connection, _RECORD_ATTEMPT, records)
+            state, values = _ending(outcome, counted, settings, chance)
+            values["now"], values["actor"] = now, worker
+            endings[state].append(values)
+        for state, rows in endings.items():
+            if store.execute_many(connection, _FINISH[state][guard], rows) != len(rows):
+                raise _SupersededError
+            store.execute_many(connection, _RECORD[state], rows)
         if settings.outbox:
             store.execute_many(connection, _OWE, [_owed(note) for note in owed])
     return owed
@@ -212,52 +238,40 @@ def _failures_so_far(connection: Connection, guard: WriteGuard, outcomes: Sequen
     return {o.claimed.event_id: read[o.claimed.event_id] + (not_yet if o.error else 0) for o in outcomes}
 
 
-def _finishing(
+def _ending(
     outcome: Outcome, counted: dict[int, int] | None, settings: Settings, chance: Chance
-) -> dict[str, object]:
-    """Return the bind values of one finishing write."""
-    claimed = outcome.claimed
-    seen = claimed.retry_count + (outcome.error is not None)
-    failures = seen if counted is None else counted[claimed.event_id]
+) -> tuple[State, dict[str, object]]:
+    """Return the state in which an attempt ends, and the values that its writes bind."""
+    claimed, started_at, finished_at, error = outcome
     values: dict[str, object] = {
         "id": claimed.event_id,
         "token": claimed.attempt_no,
         "seen_version": claimed.version,
-        "failures": failures,
-        "fault": outcome.error,
-        "due": None,
-        "delay_s": None,
-        "ended": None,
+        "started": started_at,
+        "finished": finished_at,
     }
-    if outcome.error is None:
-        values |= {"to": _PROCESSED, "why": _OK, "ended": outcome.finished_at}
-        return values
-    decision = decide(outcome, max(failures, 1), settings, chance)
-    if settings.write_guard is WriteGuard.STALE:
-        # The historic bug: the object read at the claim is written back whole, and with it the old count.
-        values["failures"] = claimed.retry_count
-    if decision.next_retry_at is None:
-        values |= {"to": _EXTINCT, "why": _EXHAUSTED, "ended": outcome.finished_at}
-    else:
-        values |= {
-            "to": _FAILED,
-            "why": _ERROR,
-            "due": decision.next_retry_at,
-            "delay_s": decision.delay_s,
-        }
-    return values
+    if error is None:
+        return State.PROCESSED, values
+    failures = claimed.retry_count + 1 if counted is None else counted[claimed.event_id]
+    delay_s, next_retry_at = decide(outcome, failures, settings, chance)
+    values["fault"] = error
+    # The historic bug: the object read at the claim is written back whole, and with it the old count.
+    values["failures"] = claimed.retry_count if settings.write_guard is WriteGuard.STALE else failures
+    if next_retry_at is None:
+        return State.EXTINCT, values
+    values["delay_s"], values["due"] = delay_s, next_retry_at
+    return State.FAILED, values
 
 
-def _record(outcome: Outcome, how: str, delay_s: object, worker: str) -> dict[str, object]:
+def _superseded(outcome: Outcome, worker: str) -> dict[str, object]:
+    claimed, started_at, finished_at, error = outcome
     return {
-        "id": outcome.claimed.event_id,
-        "token": outcome.claimed.attempt_no,
-        "worker": worker,
-        "started": outcome.started_at,
-        "finished": outcome.finished_at,
-        "how": how,
-        "fault": outcome.error,
-        "delay_s": delay_s,
+        "id": claimed.event_id,
+        "token": claimed.attempt_no,
+        "actor": worker,
+        "started": started_at,
+        "finished": finished_at,
+        "fault": error,
     }
 
 

@@ -1,5 +1,7 @@
 """Opening a store: SQLite in memory or in a file, or PostgreSQL, with the tables in it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter

@@ -34,13 +34,10 @@ class Node:
         self.alive = True
         self.threads: list[SimThread] = []
         self.on_death: list[Callable[[], None]] = []
-        self._paused_until: float | None = None
+        # Frozen: nothing on the node runs, and it does not notice.
+        self.paused = False
+        self._paused_until = 0.0
         self._deferred: list[tuple[SimThread, Event]] = []
-
-    @property
-    def paused(self) -> bool:
-        """Whether the node is frozen: nothing on it runs, and it does not notice."""
-        return self._paused_until is not None
 
     def spawn(self, name: str, body: Callable[[], object]) -> SimThread:
         """Start a sim thread `node/name` that runs `body` from the current instant on."""
@@ -54,7 +51,7 @@ class Node:
         if not self.alive:
             return
         self.alive = False
-        self._paused_until = None
+        self.paused = False
         self._deferred.clear()
         threads, self.threads = self.threads, []
         for thread in threads:
@@ -71,15 +68,15 @@ class Node:
         if not self.alive:
             return
         until = self.kernel.now + duration_s
-        if self._paused_until is not None and until <= self._paused_until:
+        if self.paused and until <= self._paused_until:
             return
-        self._paused_until = until
+        self.paused, self._paused_until = True, until
         self.kernel.call_later(duration_s, lambda: self._wake(until))
 
     def _wake(self, until: float) -> None:
-        if self._paused_until != until:
+        if not self.paused or self._paused_until != until:
             return
-        self._paused_until = None
+        self.paused = False
         deferred, self._deferred = self._deferred, []
         for thread, event in deferred:
             thread.resume(event)
@@ -182,20 +179,25 @@ class Kernel:
 
     def sleep(self, delay_s: float) -> None:
         """Let simulated time pass for the calling sim thread."""
-        self.wait(Timeout(self.env, delay_s))
+        self._alive_caller()
+        self.hub.switch(Timeout(self.env, delay_s))
 
     def wait(self, event: Event) -> Any:
         """Let the calling sim thread wait for a SimPy event and return its value, or raise what it failed with."""
-        thread = self.current
-        if thread is None:
-            raise SimulationError("only a sim thread can wait; this code runs in the hub")
-        if thread.dead:
-            raise GreenletExit
+        self._alive_caller()
         fired = self.hub.switch(event)
         if fired.ok:
             return fired.value
         fired.defused = True
         raise fired.value
+
+    def _alive_caller(self) -> SimThread:
+        thread = self.current
+        if thread is None:
+            raise SimulationError("only a sim thread can wait or die; this code runs in the hub")
+        if thread.dead:
+            raise GreenletExit
+        return thread
 
     def checkpoint(self) -> None:
         """Refuse to go on in a thread that is dead; ports that take no time call this."""
@@ -204,10 +206,7 @@ class Kernel:
 
     def die(self) -> None:
         """Kill the calling thread's own node; does not return."""
-        thread = self.current
-        if thread is None:
-            raise SimulationError("only a sim thread can die; this code runs in the hub")
-        thread.node.kill()
+        self._alive_caller().node.kill()
         self.hub.switch(None)
 
     def call_later(self, delay_s: float, action: Callable[[], object]) -> None:
