@@ -78,9 +78,8 @@ def _placed(tree: Tree | None, path: tuple[Step, ...], value: Tree, spot: Spot, 
         raise _Misfit(here, f"{written(done)} is the single value {tree.text}; set it as a whole")
     table = tree if tree is not None else Table({}, spot)
     if isinstance(step, int) and str(step) not in table.entries:
-        raise _Misfit(
-            here, f"{written(done) or 'the file'} is no list; write its keys, such as {written((*done, _any(table)))}"
-        )
+        example = written((*done, next(iter(table.entries), "key")))
+        raise _Misfit(here, f"{written(done) or 'the file'} is no list; write its keys, such as {example}")
     old = table.entries.get(str(step))
     new = _placed(old.tree if old else None, rest, value, spot, here)
     # The key keeps its place when something under it changes: only what was set is new.

@@ -119,11 +119,9 @@ def _problem(tree: Table, error: ErrorDetails) -> Problem:
         return _rule_problem(tree, broken)
     where = _locate(tree, error["loc"])
     if kind == "extra_forbidden":
-        known = known_keys(error["loc"])
-        hint = rules.did_you_mean(error["loc"][-1], known)
-        return Problem(
-            where.key or where.tree.spot, where.path, f"unknown key; known here are {', '.join(known)}", hint=hint
-        )
+        keys = known_keys(error["loc"])
+        hint = rules.did_you_mean(error["loc"][-1], keys) or f"known here are {', '.join(keys)}"
+        return Problem(where.key or where.tree.spot, where.path, "unknown key", hint=hint)
     if kind == "missing":
         return Problem(where.tree.spot, where.path, "is required")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
