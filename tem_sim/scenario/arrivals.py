@@ -76,7 +76,7 @@ class Burst(Model):
         return np.full(self.events, self.at_s)
 
 
-class Constant(Windowed):
+class ConstantRate(Windowed):
     """Evenly spaced, the first at `from`."""
 
     kind: Literal["constant"] = "constant"
@@ -174,7 +174,7 @@ class Phases(Model):
 
 
 Arrival = Annotated[
-    Burst | Constant | Poisson | Ramp | Phases | Replay,
+    Burst | ConstantRate | Poisson | Ramp | Phases | Replay,
     Field(discriminator="kind"),
 ]
 

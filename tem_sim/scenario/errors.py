@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -81,6 +82,12 @@ class ScenarioError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return a question with the closest of the known names, or nothing."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def shortened(text: str) -> str:

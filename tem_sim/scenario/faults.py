@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
+from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.quantities import (
     Drift,
@@ -162,6 +163,9 @@ class ClockSkew(Window):
         return f"the clock of {self.target} is off by {self.skew_s:+g} s{drift} {self.when()}"
 
 
+Edge = Annotated[str, WithJsonSchema({"enum": list(EDGES)})]
+
+
 class Triggered(Model):
     """A fault that strikes at a time, at random with a rate, or when a node passes a named step of its code."""
 
@@ -174,7 +178,7 @@ class Triggered(Model):
     until_s: PositiveDuration | None = Field(
         None, alias="until", description="With rate: when it no longer strikes; the horizon when left out."
     )
-    edge: str | None = Field(None, description="The step of the lifecycle at which it strikes whoever passes.")
+    edge: Edge | None = Field(None, description="The step of the lifecycle at which it strikes whoever passes.")
     nth: PositiveCount = Field(1, description="With edge: at which passing it strikes, counted over all targets.")
 
     shade: ClassVar[str]

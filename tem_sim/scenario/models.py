@@ -16,11 +16,11 @@ from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.handler import HandlerModel
 from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
 from tem_sim.scenario.quantities import (
-    AlsoTakes,
     Count,
     Duration,
     Fraction,
     Off,
+    OrOne,
     PositiveCount,
     PositiveDuration,
     Some,
@@ -202,7 +202,7 @@ class Scenario(Model):
         "drained",
         description="End when every event is terminal, its user told and the faults over, or only at the horizon.",
     )
-    arrivals: Annotated[Some[Arrival], BeforeValidator(_listed), AlsoTakes("arrival")] = Field(
+    arrivals: Annotated[Some[Arrival], BeforeValidator(_listed), OrOne()] = Field(
         description="When events arrive: one process, or a list of them."
     )
     events: Events = Field(default_factory=Events, description="What arrives.")

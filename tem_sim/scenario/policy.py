@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from tem_sim.pipeline import growth as growths
 from tem_sim.pipeline import jitter as jitters
 from tem_sim.pipeline.backoff import Backoff, Policy
 from tem_sim.scenario.base import Broken, Model, broken_rules
+from tem_sim.scenario.errors import did_you_mean
 from tem_sim.scenario.quantities import (
+    SHORTHANDS,
     AlsoTakes,
     Count,
     Duration,
@@ -23,6 +35,8 @@ from tem_sim.scenario.quantities import (
     PositiveDuration,
     Power,
     Some,
+    positive_duration_s,
+    whole,
 )
 
 # --- jitters
@@ -216,10 +230,28 @@ def _known_preset(name: str) -> str:
     from tem_sim.pipeline.presets import PRESETS
 
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, PRESETS)
         raise broken_rules("preset", [Broken((), "must be a known preset; `tem-sim policies` lists them", name, hint)])
     return name
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _OrOff:
+    """Takes a quantity, or `off`, kept apart from a limit that is left to the preset."""
+
+    parse: Callable[[object], float]
+    shorthand: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [SHORTHANDS[self.shorthand], {"const": "off"}]}
+
+    def _read(self, value: object) -> float | Literal["off"] | None:
+        if value is None or value == "off":
+            return value
+        return self.parse(value)
 
 
 class PresetBackoff(Model):
@@ -228,13 +260,13 @@ class PresetBackoff(Model):
     preset: Annotated[str, AfterValidator(_known_preset)] = Field(
         description="The policy's name, as `tem-sim policies` lists it."
     )
-    max_retries: Count | Literal["off"] | None = Field(
+    max_retries: Annotated[int | Literal["off"] | None, _OrOff(whole(0), "count")] = Field(
         None, description="Retries after the first attempt, `off` to retry for ever; the preset's own when left out."
     )
-    budget_s: PositiveDuration | Literal["off"] | None = Field(
+    budget_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "duration")] = Field(
         None, alias="budget", description="Time for all retries, `off` for no limit; the preset's own when left out."
     )
-    cap_s: PositiveDuration | Literal["off"] | None = Field(
+    cap_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "duration")] = Field(
         None, alias="cap", description="The longest wait, for presets that have one; the preset's own when left out."
     )
 

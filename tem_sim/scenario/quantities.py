@@ -193,6 +193,15 @@ class AlsoTakes:
 
 
 @dataclass(frozen=True, slots=True)
+class OrOne:
+    """Adds an item's schema to a list's, for a list of one that need not be written as one."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        return {"anyOf": [schema["items"], schema]}
+
+
+@dataclass(frozen=True, slots=True)
 class _Off:
     """Lets a nullable setting be written `off` in YAML, where an empty value is an error."""
 
@@ -211,7 +220,11 @@ def _off(value: object) -> object:
 DURATION_SCHEMA: JsonSchemaValue = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]
 }
-SHORTHANDS: dict[str, JsonSchemaValue] = {"duration": DURATION_SCHEMA}
+SHORTHANDS: dict[str, JsonSchemaValue] = {
+    "duration": DURATION_SCHEMA,
+    "count": {"type": "integer", "minimum": 0},
+    "jitter": {"enum": ["none", "full", "equal", "proportional", "decorrelated"]},
+}
 
 
 def _above_0(schema: JsonSchemaValue) -> JsonSchemaValue:

@@ -6,7 +6,6 @@ needs and does not have, because that part is wrong already, it does not judge.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.arrivals import Burst
 from tem_sim.scenario.base import Broken
+from tem_sim.scenario.errors import did_you_mean
 
 if TYPE_CHECKING:
     from tem_sim.scenario.arrivals import Arrival
@@ -57,12 +57,6 @@ def nodes(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
     second_beat = ["beat-2"] if any(fault.kind == "beat_doubled" for fault in faults) else []
     named = [f"worker-{n}" for n in range(1, workers + 1)]
     return (*named, "beat", *second_beat, "api", "gateway", "redis", "handler", "workers", "*")
-
-
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return a question with the closest of the known names, or nothing."""
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"did you mean {close[0]}?" if close else ""
 
 
 def _arrivals(parts: Parts) -> Iterator[Broken]:

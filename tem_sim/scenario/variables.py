@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tem_sim.scenario.errors import Problem
-from tem_sim.scenario.rules import did_you_mean
+from tem_sim.scenario.errors import Problem, did_you_mean
 from tem_sim.scenario.tree import Entry, Items, Leaf, Step, Table, Tree, leaves, written
 
 _WHOLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_-]*)\}")

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Broken
-from tem_sim.scenario.errors import Problem, ScenarioError, Spot
+from tem_sim.scenario.errors import Problem, ScenarioError, Spot, did_you_mean
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.models import Events, Scenario, Workers
 from tem_sim.scenario.quantities import PositiveDuration
@@ -120,7 +120,7 @@ def _problem(tree: Table, error: ErrorDetails) -> Problem:
     where = _locate(tree, error["loc"])
     if kind == "extra_forbidden":
         keys = known_keys(error["loc"])
-        hint = rules.did_you_mean(error["loc"][-1], keys) or f"known here are {', '.join(keys)}"
+        hint = did_you_mean(error["loc"][-1], keys) or f"known here are {', '.join(keys)}"
         return Problem(where.key or where.tree.spot, where.path, "unknown key", hint=hint)
     if kind == "missing":
         return Problem(where.tree.spot, where.path, "is required")
@@ -129,7 +129,7 @@ def _problem(tree: Table, error: ErrorDetails) -> Problem:
     if kind in ("literal_error", "enum"):
         known = _QUOTED.findall(str(context["expected"]))
         message = f"must be one of {', '.join(known)}"
-        return _about_value(where, message, rules.did_you_mean(error["input"], known))
+        return _about_value(where, message, did_you_mean(error["input"], known))
     return _about_value(where, _MESSAGES.get(kind, error["msg"]))
 
 
@@ -159,7 +159,7 @@ def _wrong_kind(tree: Table, error: ErrorDetails) -> Problem:
         return Problem(holder.tree.spot, f"{holder.path}.{key}", "is required; it says what the other keys mean")
     where = _locate(tree, (*loc, key)) if isinstance(holder.tree, Table) else holder
     known = [name for name in known if name != "preset"]
-    return _about_value(where, f"must be one of {', '.join(known)}", rules.did_you_mean(given, known))
+    return _about_value(where, f"must be one of {', '.join(known)}", did_you_mean(given, known))
 
 
 def _rule_problem(tree: Table, broken: Broken) -> Problem:
