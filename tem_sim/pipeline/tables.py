@@ -17,6 +17,7 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -151,7 +152,7 @@ attempt = Table(
     "attempt",
     metadata,
     Column("seq", _Id, primary_key=True),
-    Column("event_id", _Id, ForeignKey("event.id"), nullable=False),
+    Column("event_id", _Id, nullable=False),
     Column("attempt_no", Integer, nullable=False),
     Column("worker", Text, nullable=False),
     Column("started_at", Instant),
@@ -166,7 +167,7 @@ transition = Table(
     "transition",
     metadata,
     Column("seq", _Id, primary_key=True),
-    Column("event_id", _Id, ForeignKey("event.id"), nullable=False),
+    Column("event_id", _Id, nullable=False),
     Column("at", Instant, nullable=False),
     Column("before", Text),
     Column("after", Text, nullable=False),
@@ -179,6 +180,8 @@ transition = Table(
 
 for _log in (attempt, transition):
     Index(f"{_log.name}_event", _log.c.event_id, _log.c.seq).ddl_if(dialect="postgresql")
+    # SQLite would look the event up for each row of the logs, which are written only beside a row that has it.
+    _log.append_constraint(ForeignKeyConstraint([_log.c.event_id], ["event.id"]).ddl_if(dialect="postgresql"))
 
 notification = Table(
     "notification",
