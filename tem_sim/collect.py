@@ -162,7 +162,8 @@ class _Words:
 
     def add(self, values: Sequence[str | None]) -> None:
         codes = self._codes
-        for word in set(values) - codes.keys():
+        # Sorted, since a set's order differs from process to process.
+        for word in sorted(set(values) - codes.keys(), key=str):
             codes[word] = len(codes) - 1
         self._parts.append(np.array([codes[word] for word in values], dtype="int32"))
 

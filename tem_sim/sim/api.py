@@ -44,6 +44,7 @@ class Api:
     rejected: int = 0
     _sent: int = 0
     _open: list[Request] = field(default_factory=list)
+    _to_send: int = 0
     _kinds: Callable[[float], str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,15 +52,18 @@ class Api:
 
     @property
     def idle(self) -> bool:
-        """Whether every arrival has been sent and answered."""
-        return self._sent >= len(self.arrivals) and not self._open
+        """Whether every arrival has been sent, and answered or given up."""
+        return self._sent >= len(self.arrivals) and not self._open and not self._to_send
+
+    def begin_load(self) -> None:
+        """Let the clients send what the scenario says, whether or not anybody answers."""
+        if len(self.arrivals):
+            self.node.kernel.call_later(float(self.arrivals[0]), self._arrive)
 
     def start(self) -> None:
-        """Begin to listen; on the first start also begin the load."""
+        """Begin to listen."""
         self.node.revive()
         self.node.on_death[:] = [self._die]
-        if self._sent == 0 and len(self.arrivals):
-            self.node.kernel.call_later(float(self.arrivals[0]), self._arrive)
 
     def _arrive(self) -> None:
         """Send what arrives at this instant, in requests of at most `api.batch` events, and wait for the next."""
@@ -97,8 +101,7 @@ class Api:
         self._open.remove(request)
         twice = [s for s in request.submissions if self._sends_twice(s.event_id)] if request.tries == 1 else []
         if twice:
-            again = Request(twice, tries=1)
-            self.node.kernel.call_later(DOUBLE_SUBMIT_S, lambda: self._send(again))
+            self._send_later(DOUBLE_SUBMIT_S, Request(twice, tries=1))
 
     def _sends_twice(self, event_id: int) -> bool:
         share = self.scenario.events.duplicate_submits
@@ -114,12 +117,15 @@ class Api:
         if request.tries > self.scenario.api.retries:
             self.rejected += len(request.submissions)
             return
-        self._open.append(request)
-        self.node.kernel.call_later(CLIENT_RETRY_S, lambda: self._repeat(request))
+        self._send_later(CLIENT_RETRY_S, request)
 
-    def _repeat(self, request: Request) -> None:
-        self._open.remove(request)
-        self._send(request)
+    def _send_later(self, delay_s: float, request: Request) -> None:
+        def send() -> None:
+            self._to_send -= 1
+            self._send(request)
+
+        self._to_send += 1
+        self.node.kernel.call_later(delay_s, send)
 
 
 def _picker(weights: dict[str, float]) -> Callable[[float], str]:

@@ -85,11 +85,12 @@ class SimBroker:
     ) -> None:
         self.kernel = kernel
         self.up = True
-        self.loss = loss
+        self.stops = 0
+        # With what probability, by whose luck, a message gets lost on its way: the usual one, and each fault at work.
+        self.losses: list[tuple[float, Random]] = [(loss, luck)] if loss else []
         self.sent = 0
-        self.lost = 0
+        self.lost_on_the_way = 0
         self.ready: deque[Message] = deque()
-        self._luck = luck
         self._visibility_timeout_s = visibility_timeout_s
         self._sweep_every_s = sweep_every_s
         self._consumers: list[Consumer] = []
@@ -122,11 +123,12 @@ class SimBroker:
         lost = 0
         for _ in range(count):
             self.sent += 1
-            if self.loss and self._luck.random() < self.loss:
+            # One loss must not spare another its draw, so that none moves another's luck.
+            if sum(luck.random() < loss for loss, luck in self.losses):
                 lost += 1
                 continue
             self.ready.append(Message(self.sent))
-        self.lost += lost
+        self.lost_on_the_way += lost
         self.dispatch()
         return lost
 
@@ -141,6 +143,7 @@ class SimBroker:
     def stop(self, *, keep_messages: bool) -> int:
         """Go down: consumers are cut off, messages stay on disk or vanish; return how many were lost."""
         self.up = False
+        self.stops += 1
         returned = list(self._orphans)
         self._orphans.clear()
         for consumer in self._consumers:
@@ -149,13 +152,15 @@ class SimBroker:
         if not keep_messages:
             lost = len(self.ready) + len(returned)
             self.ready.clear()
-            self.lost += lost
             return lost
         self._give_back(returned)
         return 0
 
     def start(self) -> None:
-        """Come up again; the workers reconnect."""
+        """Come up again, unless it was stopped once more meanwhile; the workers reconnect."""
+        self.stops -= 1
+        if self.stops:
+            return
         self.up = True
         for consumer in self._consumers:
             consumer.connected = True
@@ -169,6 +174,9 @@ class SimBroker:
 
     def _sweep(self) -> None:
         """Redeliver what has been unacknowledged for the visibility timeout, even while its first run goes on."""
+        self.kernel.call_later(self._sweep_every_s, self._sweep)
+        if not self.up:
+            return
         due = self.kernel.now - self._visibility_timeout_s
         late = [message for message in self._orphans if message.delivered_at <= due]
         self._orphans = [message for message in self._orphans if message.delivered_at > due]
@@ -176,7 +184,5 @@ class SimBroker:
             late += [message for message in consumer.unacked.values() if message.delivered_at <= due]
             for message in late:
                 consumer.unacked.pop(message.number, None)
-        if self.up:
-            self._give_back([Message(message.number) for message in late])
-            self.dispatch()
-        self.kernel.call_later(self._sweep_every_s, self._sweep)
+        self._give_back([Message(message.number) for message in late])
+        self.dispatch()

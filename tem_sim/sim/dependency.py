@@ -75,6 +75,7 @@ class Dependency:
 
     def handle(self, event: ClaimedEvent) -> None:
         """Do one attempt under simulated time; raise what the downstream answers when it does not succeed."""
+        self.kernel.checkpoint()
         self.calls += 1
         self.busy += 1
         try:

@@ -165,9 +165,10 @@ def _broker_restart(at: Infliction, fault: BrokerRestart) -> None:
         return f"{lost} messages lost" if not keep else "messages kept"
 
     def end() -> int:
-        world.pubsub.up = True
         world.broker.start()
-        world.gateway.resubscribe()
+        world.pubsub.up = world.broker.up
+        if world.pubsub.up:
+            world.gateway.resubscribe()
         return 1
 
     at.window(begin, end)
@@ -216,11 +217,11 @@ def _beat_stopped(at: Infliction, fault: BeatStopped) -> None:
     world = at.world
 
     def begin() -> str:
-        world.kill(fault.target)
+        world.hold_down(fault.target)
         return ""
 
     def end() -> int:
-        world.start_node(fault.target)
+        world.let_up(fault.target)
         return 1
 
     at.window(begin, end)
@@ -234,7 +235,7 @@ def _beat_doubled(at: Infliction, fault: BeatDoubled) -> None:
         return f"a second scheduler, {fault.phase_s:g} s out of phase"
 
     def end() -> int:
-        world.kill("beat-2")
+        world.stop_second_beat()
         return 1
 
     at.window(begin, end)
@@ -242,36 +243,36 @@ def _beat_doubled(at: Infliction, fault: BeatDoubled) -> None:
 
 def _wakeups_lost(at: Infliction, fault: WakeupsLost) -> None:
     broker = at.world.broker
-    lost, usual = 0, broker.loss
+    loss, lost = (fault.probability, at.luck), 0
 
     def begin() -> str:
         nonlocal lost
-        lost = broker.lost
-        broker.loss = fault.probability
+        lost = broker.lost_on_the_way
+        broker.losses.append(loss)
         return f"each wake-up lost with probability {fault.probability:g}"
 
     def end() -> int:
-        broker.loss = usual
-        return broker.lost - lost
+        broker.losses.remove(loss)
+        return broker.lost_on_the_way - lost
 
     at.window(begin, end)
 
 
 def _gateway_disconnect(at: Infliction, fault: GatewayDisconnect) -> None:
-    gateway = at.world.gateway
+    world, gateway = at.world, at.world.gateway
     dropped: list[Any] = []
 
     def begin() -> str:
         if fault.fraction >= 1.0:
             count = sum(user.connected for user in gateway.users.values())
-            gateway.close()
+            world.hold_down("gateway")
             return f"the gateway is gone, {count} sockets with it"
         dropped[:] = gateway.drop(fault.fraction)
         return f"{len(dropped)} sockets dropped"
 
     def end() -> int:
         if fault.fraction >= 1.0:
-            gateway.reopen()
+            world.let_up("gateway")
             return 1
         gateway.let_back(dropped)
         return len(dropped)
@@ -282,12 +283,13 @@ def _gateway_disconnect(at: Infliction, fault: GatewayDisconnect) -> None:
 def _clock_skew(at: Infliction, fault: ClockSkew) -> None:
     def begin() -> str:
         for node in at.nodes():
-            node.clock.skew(fault.skew_s, fault.drift)
-        return f"{fault.skew_s:+g} s"
+            node.clock.skew(fault.skew_s, fault.drift, by=at.number)
+        drift = f", drifting {fault.drift * 1e6:+g} ppm" if fault.drift else ""
+        return f"{fault.skew_s:+g} s{drift}"
 
     def end() -> int:
         for node in at.nodes():
-            node.clock.skew(0.0)
+            node.clock.correct(by=at.number)
         return len(at.nodes())
 
     at.window(begin, end)

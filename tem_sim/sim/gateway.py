@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ACK_FLUSH_S = 0.1
 # After a disconnect that a fault caused, the clients dial again within U(0, this), so that they do not come as a herd.
 RECONNECT_WITHIN_S = 1.0
+# A statement takes so many bind values and no more: 32 766 on SQLite.
+USERS_PER_QUERY = 5_000
 
 
 class PubSub:
@@ -42,7 +44,8 @@ class PubSub:
         if gateway is None:
             self.unheard += len(notifications)
             return [0] * len(notifications)
-        self.kernel.call_later(self.latency_s, lambda: gateway.receive(notifications))
+        gateway.on_the_way += 1
+        self.kernel.call_later(self.latency_s, lambda: gateway.arrive(notifications))
         return [1] * len(notifications)
 
 
@@ -59,12 +62,16 @@ class Seen:
 
 @dataclass(slots=True)
 class User:
-    """One user's client: connected or not; a new session for each connection."""
+    """One user's client: connected or not; a new session for each connection.
+
+    `wants` to be connected unless away by choice; `comes_back` some time, if not now.
+    """
 
     user_id: int
     connected: bool = False
     session: int = 0
     comes_back: bool = True
+    wants: bool = False
 
 
 @dataclass
@@ -79,6 +86,8 @@ class Gateway:
     streams: Streams
     seen: dict[int, Seen] = field(default_factory=dict)
     users: dict[int, User] = field(default_factory=dict)
+    # Messages between Redis, the gateway and the users' clients at this moment.
+    on_the_way: int = 0
     _acks: list[int] = field(default_factory=list)
     _to_replay: list[int] = field(default_factory=list)
     _news: Event | None = None
@@ -105,10 +114,11 @@ class Gateway:
         self.pubsub.subscriber = None
         self._acks.clear()
         self._to_replay.clear()
-        self.disconnect(list(self.users.values()))
+        # Those who are away keep their plan to come back.
+        self.disconnect(user for user in self.users.values() if user.connected)
 
     def reopen(self) -> None:
-        """Come back after a crash; the clients dial again on their own."""
+        """Come back after a crash; the clients that lost or did not get their connection dial again on their own."""
         self.node.revive()
         self._open()
         self._dial_again(self.users.values())
@@ -141,15 +151,21 @@ class Gateway:
 
     def _dial_again(self, users: Iterable[User]) -> None:
         for user in users:
-            if user.comes_back and not user.connected:
+            if user.wants and not user.connected:
                 wait_s = RECONNECT_WITHIN_S * self.streams.uniform("redial", user.user_id, user.session)
                 self._after(user, wait_s, self._connect)
 
     # --- sessions
 
     def _connect(self, user: User) -> None:
-        if not self.node.alive:
-            return
+        """Dial: a dead gateway refuses, a frozen one answers when it wakes."""
+        user.wants = True
+        if self.node.paused:
+            self.node.when_awake(lambda: self._after(user, 0.0, self._connect))
+        elif self.node.alive:
+            self._welcome(user)
+
+    def _welcome(self, user: User) -> None:
         user.connected = True
         user.session += 1
         self._replay_for([user.user_id])
@@ -158,6 +174,7 @@ class Gateway:
             self._after(user, stay_s, self._leave)
 
     def _leave(self, user: User) -> None:
+        user.wants = False
         self.disconnect([user])
         self._schedule_return(user)
 
@@ -177,8 +194,13 @@ class Gateway:
 
     # --- delivery
 
-    def receive(self, notifications: Sequence[Notification]) -> None:
-        """Take what Redis pushes and send it to those who are connected."""
+    def arrive(self, notifications: Sequence[Notification]) -> None:
+        """Get what Redis pushes; a frozen gateway takes it from the socket when it wakes."""
+        self.on_the_way -= 1
+        self.node.when_awake(lambda: self._receive(notifications))
+
+    def _receive(self, notifications: Sequence[Notification]) -> None:
+        """Send it to those who are connected."""
         if self.node.alive and self.pubsub.subscriber is self:
             for note in notifications:
                 self._send(note)
@@ -189,10 +211,12 @@ class Gateway:
             return
         session = user.session
         latency_s = self.model.latency_s.quantile(self.streams.uniform("socket", note.event_id))
+        self.on_the_way += 1
         self.kernel.call_later(latency_s, lambda: self._arrive(user, session, note))
 
     def _arrive(self, user: User, session: int, note: Notification) -> None:
         """The client has it: shows it unless it knows the key, and acknowledges."""
+        self.on_the_way -= 1
         if user.session != session:
             return
         seen = self.seen.get(note.event_id)
@@ -225,5 +249,7 @@ class Gateway:
             acked, self._acks = self._acks, []
             outbox.acknowledge(self.store, acked, now=self.node.clock.now())
             back, self._to_replay = self._to_replay, []
-            for note in outbox.unacknowledged(self.store, sorted(set(back))):
-                self._send(note)
+            users = sorted(set(back))
+            for start in range(0, len(users), USERS_PER_QUERY):
+                for note in outbox.unacknowledged(self.store, users[start : start + USERS_PER_QUERY]):
+                    self._send(note)

@@ -8,7 +8,8 @@ was scheduled, and the code that runs in it needs to know nothing of SimPy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import simpy
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -16,7 +17,7 @@ from simpy.events import Event, Timeout
 
 from tem_sim.sim.clock import NodeClock
 
-# Code that swallows GreenletExit is thrown at this often before it is abandoned to the garbage collector.
+# Dead code that swallows GreenletExit is refused, and thrown at, this often before it is left where it stands.
 MAX_THROWS = 10
 
 
@@ -37,10 +38,12 @@ class Node:
         # Frozen: nothing on the node runs, and it does not notice.
         self.paused = False
         self._paused_until = 0.0
-        self._deferred: list[tuple[SimThread, Event]] = []
+        self._deferred: list[Callable[[], object]] = []
 
     def spawn(self, name: str, body: Callable[[], object]) -> SimThread:
         """Start a sim thread `node/name` that runs `body` from the current instant on."""
+        if not self.alive:
+            raise SimulationError(f"{self.name} is dead; revive it before you start {name} on it")
         self.threads = [thread for thread in self.threads if not thread.finished]
         thread = SimThread(self, f"{self.name}/{name}", body)
         self.threads.append(thread)
@@ -78,18 +81,21 @@ class Node:
             return
         self.paused = False
         deferred, self._deferred = self._deferred, []
-        for thread, event in deferred:
-            thread.resume(event)
+        for action in deferred:
+            self.when_awake(action)
 
-    def defer(self, thread: SimThread, event: Event) -> None:
-        """Keep an event that fired while the node was frozen."""
-        self._deferred.append((thread, event))
+    def when_awake(self, action: Callable[[], object]) -> None:
+        """Do something to the node, at once or when it is no longer frozen, in the order of asking."""
+        if self.paused:
+            self._deferred.append(action)
+        else:
+            action()
 
 
 class SimThread:
     """One strand of synchronous code on a node."""
 
-    __slots__ = ("_greenlet", "dead", "finished", "kernel", "name", "node")
+    __slots__ = ("_greenlet", "dead", "finished", "kernel", "name", "node", "refused")
 
     def __init__(self, node: Node, name: str, body: Callable[[], object]) -> None:
         self.node = node
@@ -97,6 +103,7 @@ class SimThread:
         self.name = name
         self.dead = False
         self.finished = False
+        self.refused = 0
         self._greenlet = greenlet(self._supervised(body), parent=self.kernel.hub)
         start = Timeout(self.kernel.env, 0)
         start.callbacks.append(self.resume)
@@ -122,7 +129,8 @@ class SimThread:
         kernel = self.kernel
         while not self.dead:
             if self.node.paused:
-                self.node.defer(self, event)
+                event.defused = True
+                self.node.when_awake(partial(self.resume, event))
                 return
             kernel.current = self
             waits_for = self._greenlet.switch(event)
@@ -135,6 +143,8 @@ class SimThread:
                 waits_for.callbacks.append(self.resume)
                 return
             event = waits_for
+        # A failed event that only the dead waited for is nobody's failure; SimPy would raise it.
+        event.defused = True
 
     def kill(self) -> None:
         """Never resume this thread. Its stack is unwound by the hub, where it can do nothing any more."""
@@ -151,6 +161,8 @@ class SimThread:
             if self._greenlet.dead:
                 break
             self._greenlet.throw(GreenletExit)
+        else:
+            self.kernel.undead.append(self)
         self.kernel.current = None
 
 
@@ -162,6 +174,8 @@ class Kernel:
         self.hub = getcurrent()
         self.current: SimThread | None = None
         self.graves: list[SimThread] = []
+        # Killed threads whose code swallows every GreenletExit; kept, since freeing them would run that code again.
+        self.undead: list[SimThread] = []
         self.nodes: dict[str, Node] = {}
         self.stop_reason: str | None = None
         self._failure: tuple[SimThread, BaseException] | None = None
@@ -196,13 +210,20 @@ class Kernel:
         if thread is None:
             raise SimulationError("only a sim thread can wait or die; this code runs in the hub")
         if thread.dead:
-            raise GreenletExit
+            self._refuse(thread)
         return thread
+
+    def _refuse(self, thread: SimThread) -> NoReturn:
+        """Throw a dead thread out; one that comes back time and again is not let go on at all."""
+        thread.refused += 1
+        while thread.refused > MAX_THROWS:
+            self.hub.switch(None)
+        raise GreenletExit
 
     def checkpoint(self) -> None:
         """Refuse to go on in a thread that is dead; ports that take no time call this."""
         if self.current is not None and self.current.dead:
-            raise GreenletExit
+            self._refuse(self.current)
 
     def die(self) -> None:
         """Kill the calling thread's own node; does not return."""

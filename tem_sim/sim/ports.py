@@ -33,6 +33,13 @@ class Strike:
     act: Callable[[Node], None]
     passed: int = 0
 
+    def passes(self, node: Node) -> bool:
+        """Count a passing, if the node is one of the targets, and return whether it is the one to strike at."""
+        if node.name not in self.nodes:
+            return False
+        self.passed += 1
+        return self.passed == self.nth
+
 
 class SimFailpoints:
     """The named edges of the tasks, at which faults lie in wait."""
@@ -52,10 +59,9 @@ class SimFailpoints:
         thread = self.kernel.current
         if thread is None or thread.dead:
             return
-        for strike in self._armed[edge]:
-            if thread.node.name in strike.nodes:
-                strike.passed += 1
-                if strike.passed == strike.nth:
-                    strike.act(thread.node)
-        # Lets a kill or a pause of this very node take hold here, between two steps of its code.
-        self.kernel.sleep(0)
+        struck = [strike for strike in self._armed[edge] if strike.passes(thread.node)]
+        for strike in struck:
+            strike.act(thread.node)
+        if struck:
+            # Lets a kill or a pause of this very node take hold here, between two steps of its code.
+            self.kernel.sleep(0)

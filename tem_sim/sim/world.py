@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -74,6 +75,9 @@ class World:
         self._progress = progress
         self._samples: list[tuple[float, str, float]] = []
         self._status: Literal["complete", "interrupted"] = "complete"
+        self._end_s = scenario.horizon_s
+        self._held: Counter[str] = Counter()
+        self._second_beats = 0
         latency = scenario.store.latency_s
         store_luck = self.streams.stream("store-latency")
         self.database = Database(self.kernel, store_url, lambda: latency.quantile(store_luck.random()))
@@ -169,8 +173,20 @@ class World:
             self.kernel.call_later(after_s, lambda: self.start_node(name))
         self.kernel.die()
 
+    def hold_down(self, name: str) -> None:
+        """Kill a node and keep it from being started again."""
+        self._held[name] += 1
+        self.kill(name)
+
+    def let_up(self, name: str) -> None:
+        """Start a node again that was held down, unless something else still holds it."""
+        self._held[name] -= 1
+        self.start_node(name)
+
     def start_node(self, name: str) -> None:
-        """Start a killed node again, as its supervisor would."""
+        """Start a killed node again, as its supervisor would; one that runs, or is held down, stays as it is."""
+        if self._held[name] or self.kernel.node(name).alive:
+            return
         if name == "gateway":
             self.gateway.reopen()
         elif name == "api":
@@ -180,8 +196,16 @@ class World:
 
     def start_second_beat(self, phase_s: float) -> None:
         """Start a second scheduler beside the first."""
-        self.beats["beat-2"] = self._beat("beat-2", phase_s)
-        self.beats["beat-2"].start()
+        self._second_beats += 1
+        if self._second_beats == 1:
+            self.beats["beat-2"] = self._beat("beat-2", phase_s)
+            self.beats["beat-2"].start()
+
+    def stop_second_beat(self) -> None:
+        """Stop the second scheduler when nobody needs it any more."""
+        self._second_beats -= 1
+        if self._second_beats == 0:
+            self.kill(self.beats.pop("beat-2").node.name)
 
     # --- the run
 
@@ -193,10 +217,14 @@ class World:
         for worker in self.workers.values():
             worker.start()
         self.api.start()
+        self.api.begin_load()
         for number, fault in enumerate(self.scenario.faults):
             INFLICT[fault.kind](Infliction(self, number, fault), fault)
         self._look()
-        if self.kernel.run(self.scenario.horizon_s) == "interrupted":
+        reason = self.kernel.run(self.scenario.horizon_s)
+        if reason != "horizon":
+            self._end_s = self.kernel.now
+        if reason == "interrupted":
             self._status = "interrupted"
 
     def _look(self) -> None:
@@ -218,8 +246,10 @@ class World:
             self.kernel.call_later(SAMPLE_EVERY_S, self._look)
 
     def _drained(self) -> bool:
-        """Whether every event is terminal, every reachable user told, and every fault over."""
-        if not self.api.idle or self.kernel.now < self.scenario.quiet_after_s:
+        """Whether every event is terminal, every reachable user told, every worker idle and every fault over."""
+        if not self.api.idle or self.gateway.on_the_way or self.kernel.now < self.scenario.quiet_after_s:
+            return False
+        if any(worker.busy for worker in self.workers.values()) or any(n.paused for n in self.kernel.nodes.values()):
             return False
         with self.database.store.begin() as connection:
             waiting = select(processing_state.c.event_id).where(
@@ -233,7 +263,7 @@ class World:
 
     def read_out(self) -> Run:
         """Turn what the store holds and what was seen outside it into a run."""
-        end_s = self.kernel.now if self._status == "interrupted" else min(self.kernel.now, self.scenario.horizon_s)
+        end_s = self._end_s
         self.faults.close(self.scenario.faults, end_s)
         self.kernel.close()
         observed = Observed(
