@@ -1,0 +1,101 @@
+"""Runs to do: which scenario with which seed, the folder each is saved in, and the command that repeats it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.models import Scenario
+
+RUNS_FOLDER = Path("reports")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to do."""
+
+    scenario: Scenario
+    seed: int
+    folder: Path
+    repeat: str
+
+    @property
+    def traceback_file(self) -> Path:
+        """Beside the run's folder: inside, it would lie with an earlier run that did not break."""
+        return self.folder.with_name(f"{self.folder.name}.traceback.txt")
+
+
+def plan(
+    scenarios: Sequence[tuple[Path, Scenario]],
+    *,
+    seed: int | None,
+    settings: Sequence[str],
+    store: str,
+    out: Path | None,
+) -> list[Job]:
+    """Return a job per scenario file; `seed` overrides the scenarios' own, `out` is as the option says."""
+    jobs = []
+    for file, scenario in scenarios:
+        used = scenario.seed if seed is None else seed
+        folder = run_folder(scenario.name, used, out, several=len(scenarios) > 1)
+        repeat = repeat_command(file, used, settings, store, folder if out is not None else None)
+        jobs.append(Job(scenario, used, folder, repeat))
+    return jobs
+
+
+def run_folder(name: str, seed: int, out: Path | None, several: bool) -> Path:
+    """Return where a run is saved: `out` itself for a single one, else a folder per scenario and seed."""
+    if out is not None and not several:
+        return out
+    # A name may hold what a path must not, a slash above all.
+    safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "scenario"
+    return (RUNS_FOLDER if out is None else out) / safe / f"seed-{seed}"
+
+
+def repeat_command(file: Path, seed: int, settings: Sequence[str], store: str, folder: Path | None) -> str:
+    """Return the command that does a run again; a store's password is not repeated."""
+    words = ["tem-sim", "run", str(file), "--seed", str(seed)]
+    for setting in settings:
+        words += ["--set", setting]
+    if store != "sqlite://":
+        words += ["--store", re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", store)]
+    if folder is not None:
+        words += ["--out", str(folder)]
+    return shlex.join(words)
+
+
+def refuse_bad_folders(jobs: Sequence[Job]) -> None:
+    """Raise `RunError` before the work, and not after it, when a run could not be saved."""
+    from tem_sim.archive import _replaceable
+    from tem_sim.frames import RunError
+
+    folders = [job.folder for job in jobs]
+    for index, folder in enumerate(folders):
+        if folder.exists() and not _replaceable(folder):
+            raise RunError(f"{folder}: exists and holds no run; choose another folder or empty this one")
+        if folder in folders[:index]:
+            raise RunError(f"{folder}: two of these runs would be saved here; run them one by one, each with its --out")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+
+
+def unknown_checks(file: Path, scenario: Scenario) -> list[str]:
+    """Return a problem per name under `expect.violations` that is no check.
+
+    The scenario cannot find them itself: it knows nothing of what looks at a run.
+    """
+    if not scenario.expect.violations:
+        return []
+    from tem_sim.checks.registry import CHECKS
+    from tem_sim.scenario.errors import did_you_mean
+
+    known = ", ".join(CHECKS)
+    return [
+        f"{file}: expect.violations: must be a check: {known} (got {name}) {did_you_mean(name, CHECKS)}".rstrip()
+        for name in scenario.expect.violations
+        if name not in CHECKS
+    ]

@@ -1,0 +1,119 @@
+"""What a run comes to: its checks against what the scenario is meant to break; a word, a sentence and an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from tem_sim.analysis.metrics import metrics
+from tem_sim.checks.registry import run_checks
+from tem_sim.report.numbers import plain
+
+if TYPE_CHECKING:
+    from tem_sim.checks.verdict import Verdict
+    from tem_sim.frames import Run
+
+Kind = Literal["holds", "broken", "unknown", "as_meant", "unbroken"]
+Word = Literal["PASS", "FAIL", "INCONCLUSIVE", "INTERRUPTED", "BROKEN"]
+
+EXIT_CODES: dict[Word, int] = {"PASS": 0, "FAIL": 1, "BROKEN": 3, "INCONCLUSIVE": 4, "INTERRUPTED": 130}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A check's verdict, and whether the scenario is meant to break it."""
+
+    verdict: Verdict
+    expected: bool
+
+    @property
+    def kind(self) -> Kind:
+        """How the verdict stands to what was expected; an expected violation must be seen, `unknown` is not enough."""
+        if self.expected:
+            return "as_meant" if self.verdict.verdict == "false" else "unbroken"
+        answers: dict[str, Kind] = {"true": "holds", "false": "broken", "unknown": "unknown"}
+        return answers[self.verdict.verdict]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run with its metrics and judged checks. With `strict`, a check that cannot tell makes it inconclusive."""
+
+    run: Run
+    metrics: dict[str, float]
+    checks: tuple[Judged, ...]
+    strict: bool = False
+
+    def named(self, kind: Kind) -> list[str]:
+        """Return the names of the checks of this kind."""
+        return [judged.verdict.name for judged in self.checks if judged.kind == kind]
+
+    @cached_property
+    def word(self) -> Word:
+        """The verdict in a word. A run in which no check could judge anything has proven nothing: inconclusive."""
+        if self.run.status != "complete":
+            return "INTERRUPTED" if self.run.status == "interrupted" else "BROKEN"
+        if self.named("broken") or self.named("unbroken"):
+            return "FAIL"
+        unknown = len(self.named("unknown"))
+        if unknown == len(self.checks) or (unknown and self.strict):
+            return "INCONCLUSIVE"
+        return "PASS"
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code: 0, 1 (a check is false, or an expected violation missing), 3, 4 or 130."""
+        return EXIT_CODES[self.word]
+
+    def sentence(self) -> str:
+        """Return the verdict in one line: the word, the scenario, what became of the events, what the checks say."""
+        return f"{self.word} {self.run.name}: {self._events()}; {self._checks()}"
+
+    def _events(self) -> str:
+        numbers = self.metrics
+        parts = [f"{numbers['processed']:,.0f} of {numbers['events']:,.0f} events processed"]
+        parts += [f"{numbers['extinct']:,.0f} extinct"] if numbers["extinct"] else []
+        parts += [f"{numbers['in_flight']:,.0f} in flight"] if numbers["in_flight"] else []
+        if numbers["retries"]:
+            parts.append(f"{plain(numbers['amplification'])} attempts per event")
+        if self.run.status == "interrupted":
+            horizon = self.run.scenario.horizon_s
+            parts.insert(0, f"stopped after {self.run.end_s:,.6g} s of at most {horizon:,.6g} s of simulated time")
+        return ", ".join(parts)
+
+    def _checks(self) -> str:
+        holding, total = len(self.named("holds")), len(self.checks)
+        if holding == total:
+            return f"all {total} checks hold"
+        clauses: dict[Kind, str] = {
+            "broken": "{n} of {total} checks false ({names})",
+            "unbroken": "{names} meant to be broken and not seen to be",
+            "as_meant": "{names} broken, as it is meant to be",
+            "unknown": "{n} cannot be judged ({names})",
+        }
+        parts = [
+            clause.format(n=len(names), total=total, names=", ".join(names))
+            for kind, clause in clauses.items()
+            if (names := self.named(kind))
+        ]
+        return "; ".join([*parts, f"the other {holding} hold"] if holding else parts)
+
+    def warnings(self) -> list[str]:
+        """Return what the reader should know before trusting the numbers, a sentence each."""
+        return [*self.run.scenario.warnings(), *_never_landed(self.run)]
+
+
+def judge(run: Run, *, strict: bool = False) -> Outcome:
+    """Measure and check a run, and hold it against `expect.violations` of its scenario."""
+    meant = set(run.scenario.expect.violations)
+    checks = tuple(Judged(verdict, verdict.name in meant) for verdict in run_checks(run))
+    return Outcome(run, metrics(run), checks, strict)
+
+
+def _never_landed(run: Run) -> list[str]:
+    idle = run.faults[run.faults["landed"] == 0]
+    return [
+        f"Fault {row.fault_id} ({row.kind} on {row.target}) never landed: it was asked for and did nothing."
+        for row in idle.itertuples()
+    ]
