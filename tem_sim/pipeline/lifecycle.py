@@ -239,7 +239,7 @@ def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> None:
 
 # --- requeue what is due
 
-_REQUEUED = {
+_REQUEUED: dict[Any, Any] = {
     _row.status: literal_column(f"'{State.QUEUED}'"),
     _row.next_retry_at: None,
     _row.lease_owner: None,

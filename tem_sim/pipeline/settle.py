@@ -78,7 +78,7 @@ _GUARDS: dict[WriteGuard, tuple[Any, ...]] = {
         _row.lease_owner == bindparam("actor"),
     ),
 }
-_NULL = literal_column("NULL")
+_NULL: Any = literal_column("NULL")
 
 
 def _finish(to: State, cause: Cause, values: dict[Any, Any]) -> dict[WriteGuard, Any]:
@@ -145,7 +145,7 @@ def _record(how: str, **values: Any) -> Any:
     """Return the row of the attempt log for an outcome."""
     known = ("event_id", "id"), ("attempt_no", "token"), ("worker", "actor")
     times = ("started_at", "started"), ("finished_at", "finished")
-    binds = {column: bindparam(name) for column, name in (*known, *times)}
+    binds: dict[str, Any] = {column: bindparam(name) for column, name in (*known, *times)}
     return insert(attempt).values(**binds, outcome=literal_column(f"'{how}'"), **values)
 
 

@@ -17,6 +17,7 @@ from tem_sim.pipeline.ports import (
     Failpoints,
     Handler,
     NoFailpoints,
+    Notification,
     Publisher,
     Unavailable,
 )
@@ -103,7 +104,7 @@ def _settle(pipe: Pipeline, outcomes: Sequence[Outcome], worker: str) -> None:
         _publish_directly(pipe, settled.notifications)
 
 
-def _publish_directly(pipe: Pipeline, notifications: Sequence[outbox.Notification]) -> None:
+def _publish_directly(pipe: Pipeline, notifications: Sequence[Notification]) -> None:
     """Publish as the first version did: after the commit, once, with nobody to notice when it fails."""
     pipe.failpoints.reach("before_publish")
     try:
