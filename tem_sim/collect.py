@@ -167,8 +167,8 @@ class _Words:
             codes[word] = len(codes) - 1
         self._parts.append(np.array([codes[word] for word in values], dtype="int32"))
 
-    def packed(self) -> pd.Categorical:
-        words = [word for word in self._codes if word is not None]
+    def packed(self) -> Any:
+        words = pd.Index([word for word in self._codes if word is not None])
         return pd.Categorical.from_codes(np.concatenate(self._parts).tolist(), categories=words)
 
 

@@ -115,7 +115,11 @@ class Infliction:
         elif fault.rate_per_s is not None:
             self._strike_at_random(act)
         else:
-            kernel.call_later(fault.at_s, lambda: [act(node) for node in self.nodes()])
+            kernel.call_later(fault.at_s, lambda: self._strike_all(act))
+
+    def _strike_all(self, act: Callable[[Node], None]) -> None:
+        for node in self.nodes():
+            act(node)
 
     def _strike_at_random(self, act: Callable[[Node], None]) -> None:
         kernel, fault = self.world.kernel, self.fault

@@ -232,7 +232,11 @@ class Kernel:
 
     def call_later(self, delay_s: float, action: Callable[[], object]) -> None:
         """Run a short action in the hub after a delay. It must not wait."""
-        Timeout(self.env, delay_s).callbacks.append(lambda _: action())
+
+        def act(_: Event) -> None:
+            action()
+
+        Timeout(self.env, delay_s).callbacks.append(act)
 
     def bury(self) -> None:
         """Unwind the threads that were killed since the last switch; in the hub only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from tem_sim.pipeline.tasks import Pipeline, process_events_batch
 from tem_sim.sim.broker import Consumer, SimBroker
@@ -33,7 +34,7 @@ class Worker:
         self.node.kernel.sleep(self.startup_s)
         self._consumer = self.broker.connect(self.node.name, self.concurrency * self.prefetch)
         for slot in range(self.concurrency):
-            self.node.spawn(str(slot), lambda name=f"{self.node.name}/{slot}": self._serve(name))
+            self.node.spawn(str(slot), partial(self._serve, f"{self.node.name}/{slot}"))
 
     def _die(self) -> None:
         self.busy = 0

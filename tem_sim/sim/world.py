@@ -49,9 +49,9 @@ def simulate(
     """Run a scenario under simulated time and return what happened.
 
     `seed` overrides the scenario's. `store` is a SQLAlchemy URL: SQLite in memory by default, a new SQLite file, or
-    a PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and seed:
-    the digest is the same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises `SimulationError`
-    when code under simulation lets an exception escape, `StoreError` for an unusable store.
+    a PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and
+    seed: the digest is the same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises
+    `SimulationError` when code under simulation lets an exception escape, `StoreError` for an unusable store.
     """
     world = World(scenario, scenario.seed if seed is None else seed, store, progress)
     try:
