@@ -82,6 +82,7 @@ _INSERT_STATE = insert(processing_state).values(
     status=literal_column(f"'{State.QUEUED}'"),
     queued_at=bindparam("created_at"),
     woken_at=bindparam("created_at"),
+    life_began_at=bindparam("created_at"),
     changed_at=bindparam("created_at"),
     changed_by=bindparam("actor"),
     cause=literal_column(f"'{Cause.SUBMIT}'"),
@@ -108,6 +109,8 @@ def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor
 def _insert_events(
     store: Store, connection: Connection, submissions: Sequence[Submission], now: float, actor: str
 ) -> None:
+    # Two requests with the same keys in different orders would each wait for the other on PostgreSQL.
+    in_order = sorted(submissions, key=lambda submission: submission.idempotency_key)
     connection.execute(
         _INSERT_EVENT,
         [
@@ -119,7 +122,7 @@ def _insert_events(
                 "payload": s.payload,
                 "created_at": now,
             }
-            for s in submissions
+            for s in in_order
         ],
     )
     states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
@@ -186,13 +189,14 @@ _CLAIMED = (
     _row.crash_count,
     _row.version,
     _row.last_delay_s,
+    _row.life_began_at,
 )
 _CLAIM = {dialect: statement.returning(*_CLAIMED) for dialect, statement in _CLAIM_ROWS.items()}
 
 
 def _select_events(payload: Any) -> Select[Any]:
     """Select what a handler needs to know, with the payload as text: most handlers never look at it."""
-    columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload, event_table.c.created_at
+    columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload
     return select(*columns).where(event_table.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -216,12 +220,16 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
         found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]}).fetchall()
     about = {event_id: known for event_id, *known in found}
     # UPDATE … RETURNING gives its rows in no order; they are handled as they were queued.
-    return [ClaimedEvent(event_id, *claimed, *about[event_id]) for _, event_id, *claimed in sorted(rows)]
+    # An event that was replayed counts as created then: there its budget of total time begins anew.
+    return [
+        ClaimedEvent._make((event_id, *claimed, *about[event_id], created_at))
+        for _, event_id, *claimed, created_at in sorted(rows)
+    ]
 
 
 _MARK_STARTED = (
     update(processing_state)
-    .where(_row.event_id == bindparam("id"), _row.attempt_no == bindparam("token"))
+    .where(_row.event_id == bindparam("id"), status_is(State.PROCESSING), _row.attempt_no == bindparam("token"))
     .values(started_at=bindparam("now"))
 )
 
@@ -260,7 +268,8 @@ _NO_LIMIT = 2**31 - 1
 
 def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> int:
     """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many."""
-    values = {"limit": settings.requeue_limit or _NO_LIMIT, "now": now, "actor": actor}
+    limit = _NO_LIMIT if settings.requeue_limit is None else settings.requeue_limit
+    values = {"limit": limit, "now": now, "actor": actor}
     with store.begin() as connection:
         return connection.execute(_REQUEUE_DUE[store.dialect], values).rowcount
 
@@ -383,6 +392,7 @@ _REPLAY = (
             _row.replay_count: _row.replay_count + 1,
             _row.last_delay_s: None,
             _row.finished_at: None,
+            _row.life_began_at: bindparam("now"),
             **moved(Cause.REPLAY),
         }
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tem_sim.pipeline.backoff import Backoff, Exponential, Policy
+from tem_sim.pipeline.bounds import count, seconds
 
 
 class WriteGuard(StrEnum):
@@ -44,3 +45,13 @@ class Settings:
     write_guard: WriteGuard = WriteGuard.FENCED
     outbox: bool = True
     isolation: Isolation = Isolation.EVENT
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "settle_every", "requeue_limit", "relay_limit", "crash_budget"):
+            value = getattr(self, name)
+            if value is not None:
+                count(f"settings.{name}", value, least=0 if name == "crash_budget" else 1)
+        for name in ("lease_s", "sweep_after_s"):
+            value = getattr(self, name)
+            if value is not None:
+                seconds(f"settings.{name}", value, above=0.0)

@@ -6,6 +6,7 @@ whole of it is rolled back and each outcome settles alone, so that one supersede
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
@@ -186,6 +187,7 @@ def _count_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
     """Count failures in a transaction of their own, as the first version did before its finishing write."""
     failed = [{"id": o.claimed.event_id, "fault": o.error} for o in outcomes if o.error is not None]
     if failed:
+        failed.sort(key=itemgetter("id"))
         with store.begin() as connection:
             store.execute_many(connection, _COUNT_FAILURE, failed)
 
@@ -227,15 +229,24 @@ def _settle_together(
 
 
 def _failures_so_far(connection: Connection, guard: WriteGuard, outcomes: Sequence[Outcome]) -> dict[int, int] | None:
-    """Return each event's failures, this one included, as its guard sees them; None: as they were at the claim."""
-    if guard not in (WriteGuard.REFRESH, WriteGuard.ROW_LOCK):
+    """Return each event's failures if this one failed, as its guard sees them; None: as they were at the claim."""
+    if _GUARDS[guard]:
         return None
     ids = [outcome.claimed.event_id for outcome in outcomes]
-    statement = _LOCK if guard is WriteGuard.ROW_LOCK else _READ
-    read = {row.event_id: row.retry_count for row in connection.execute(statement, {"ids": ids})}
-    # Under `refresh` the failure has been counted already, in the transaction before this one.
-    not_yet = 1 if guard is WriteGuard.ROW_LOCK else 0
-    return {o.claimed.event_id: read[o.claimed.event_id] + (not_yet if o.error else 0) for o in outcomes}
+    read = _retry_counts(connection, _READ, ids) if guard is WriteGuard.REFRESH else {}
+    # Without a token two workers may finish the same rows; locked in one order, neither waits for the other for ever.
+    locked = _retry_counts(connection, _LOCK, ids)
+    if guard is WriteGuard.STALE:
+        return None
+    if guard is WriteGuard.ROW_LOCK:
+        return {event_id: count + 1 for event_id, count in locked.items()}
+    # Under `refresh` the failure has been counted already, in the transaction before this one; a replay by hand in
+    # between has set the count to 0.
+    return {event_id: max(count, 1) for event_id, count in read.items()}
+
+
+def _retry_counts(connection: Connection, statement: Any, event_ids: Sequence[int]) -> dict[int, int]:
+    return {row.event_id: row.retry_count for row in connection.execute(statement, {"ids": event_ids})}
 
 
 def _ending(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event
+from sqlalchemy import ClauseElement, Connection, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -16,6 +16,10 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
 from tem_sim.pipeline.tables import metadata
 
 DIALECTS = ("sqlite", "postgresql")
+# Any number that nothing else in the database locks.
+_CREATE_LOCK = 7_364_921
+# How long a transaction waits for the one that is writing; SQLite's waiters stand in no queue, and may be unlucky.
+_SQLITE_BUSY_S = 30.0
 
 
 class StoreError(ValueError):
@@ -58,13 +62,17 @@ class Store:
 
     def _prepare(self, statement: Executable) -> tuple[str, itemgetter[Any], dict[str, object]]:
         """Return the statement's text, how to put a row's values in its order, and the values it brings itself."""
-        compiled: Any = statement.compile(dialect=self.engine.dialect)
+        compiled: Any = cast(ClauseElement, statement).compile(dialect=self.engine.dialect)
         constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         return str(compiled), itemgetter(*compiled.positiontup), constants
 
     def create_tables(self) -> None:
         """Create the tables, indexes and triggers that are not there yet."""
-        metadata.create_all(self.engine)
+        with self.engine.begin() as connection:
+            if self.dialect == "postgresql":
+                # Processes that start together would all find no tables, and all but one fail at making them.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
+            metadata.create_all(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -91,7 +99,9 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
             raise StoreError(f"store: must be sqlite:// or postgresql+psycopg://, got {url!r}")
         if dialect == "sqlite" and parsed.database in (None, "", ":memory:"):
             poolclass = StaticPool
-        engine = create_engine(parsed, poolclass=poolclass)
+        waits = dialect == "sqlite" and "timeout" not in parsed.query
+        connect_args = {"timeout": _SQLITE_BUSY_S} if waits else {}
+        engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args)
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"store: {error}; give sqlite://, sqlite:///file.db or postgresql+psycopg://…") from error
     except ModuleNotFoundError as error:

@@ -137,6 +137,8 @@ processing_state = Table(
     # Set only for an event whose workers have died before: when it went to its handler.
     Column("started_at", Instant),
     Column("woken_at", Instant, nullable=False),
+    # The submission, or the last replay by hand: a policy's budget of total time counts from here.
+    Column("life_began_at", Instant, nullable=False),
     Column("finished_at", Instant),
     # Who moved the row last, when and why: the transition log's trigger copies these.
     Column("changed_at", Instant, nullable=False),
@@ -223,7 +225,7 @@ _SQLITE = (
 )
 
 _POSTGRESQL = (
-    f"""CREATE FUNCTION processing_state_log() RETURNS trigger LANGUAGE plpgsql AS $$
+    f"""CREATE OR REPLACE FUNCTION processing_state_log() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       IF TG_OP = 'INSERT' THEN
         {_LOG.format(before="NULL")}
@@ -238,6 +240,8 @@ _POSTGRESQL = (
        FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION processing_state_log()""",
 )
 
+# With the table, not with the metadata, whose event fires again each time a store is opened.
 for _dialect, _statements in (("sqlite", _SQLITE), ("postgresql", _POSTGRESQL)):
     for _statement in _statements:
-        event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect=_dialect))
+        _ddl = DDL(_statement)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped.
+        event.listen(processing_state, "after_create", _ddl.execute_if(dialect=_dialect))

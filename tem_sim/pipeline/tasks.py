@@ -59,7 +59,8 @@ def process_events_batch(pipe: Pipeline, *, worker: str) -> int:
     # Events whose worker died before go last, each settled apart: what they may kill must not take others with it.
     suspects = [event for event in batch if event.crash_count]
     clean = [event for event in batch if not event.crash_count] if suspects else batch
-    every = pipe.settings.settle_every
+    apart = pipe.settings.isolation is Isolation.EVENT
+    every = pipe.settings.settle_every if apart else len(batch)
     for start in range(0, len(clean), every):
         _settle(pipe, _handle_all(pipe, clean[start : start + every]), worker)
     for event in suspects:
@@ -82,10 +83,19 @@ def _handle(pipe: Pipeline, event: ClaimedEvent) -> Outcome:
     try:
         pipe.handler.handle(event)
     except Exception as failure:
-        error = f"{type(failure).__name__}: {failure}"[:MAX_ERROR_LENGTH]
+        error = _describe(failure)
     finished_at = pipe.clock.now()
     pipe.failpoints.reach("after_handle")
     return Outcome(event, started_at, finished_at, error)
+
+
+def _describe(failure: Exception) -> str:
+    """Return the failure as text that any store can hold: else one event's odd message would fail its whole batch."""
+    try:
+        text = f"{type(failure).__name__}: {failure}"
+    except Exception:
+        text = f"{type(failure).__name__}: (its message cannot be read)"
+    return text[:MAX_ERROR_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _fail_together(outcomes: Sequence[Outcome]) -> list[Outcome]:
