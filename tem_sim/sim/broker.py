@@ -21,13 +21,18 @@ class Message:
 
 
 class Consumer:
-    """A worker's subscription: holds up to `prefetch` unacknowledged messages, handed to its slots in order."""
+    """A worker's subscription: holds up to `prefetch` unacknowledged messages, handed to its slots in order.
+
+    `held` is the worker's own count of what it has not acknowledged, `unacked` the broker's: after a visibility timeout
+    the broker has taken a message back, and the worker that is still busy with it has no more room than before.
+    """
 
     def __init__(self, broker: SimBroker, name: str, prefetch: int) -> None:
         self.broker = broker
         self.name = name
         self.prefetch = prefetch
         self.connected = True
+        self.held = 0
         self.unacked: dict[int, Message] = {}
         self._reserved: deque[Message] = deque()
         self._idle: deque[Event] = deque()
@@ -35,7 +40,7 @@ class Consumer:
     @property
     def has_room(self) -> bool:
         """Whether the broker may hand this consumer another message."""
-        return self.connected and len(self.unacked) < self.prefetch
+        return self.connected and self.held < self.prefetch
 
     def take(self) -> Message:
         """Wait for a message; called by a sim thread of the worker."""
@@ -51,12 +56,14 @@ class Consumer:
     def ack(self, message: Message) -> None:
         """Acknowledge a message; one that the broker has meanwhile taken back is acknowledged in vain."""
         self.broker.kernel.checkpoint()
-        if self.unacked.pop(message.number, None) is not None:
-            self.broker.dispatch()
+        self.held -= 1
+        self.unacked.pop(message.number, None)
+        self.broker.dispatch()
 
     def deliver(self, message: Message) -> None:
         """Take a message from the broker: to an idle slot if there is one."""
         message.delivered_at = self.broker.kernel.now
+        self.held += 1
         self.unacked[message.number] = message
         if self._idle:
             self._idle.popleft().succeed(message)
@@ -67,6 +74,7 @@ class Consumer:
         """Lose the connection: what was reserved but not started is forgotten; return what stood unacknowledged."""
         unacked = list(self.unacked.values())
         self.unacked.clear()
+        self.held -= len(self._reserved)
         self._reserved.clear()
         return unacked
 
@@ -138,7 +146,7 @@ class SimBroker:
             open_ = [consumer for consumer in self._consumers if consumer.has_room]
             if not open_:
                 return
-            min(open_, key=lambda consumer: len(consumer.unacked)).deliver(self.ready.popleft())
+            min(open_, key=lambda consumer: consumer.held).deliver(self.ready.popleft())
 
     def stop(self, *, keep_messages: bool) -> int:
         """Go down: consumers are cut off, messages stay on disk or vanish; return how many were lost."""
