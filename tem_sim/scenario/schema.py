@@ -26,7 +26,7 @@ def json_schema() -> dict[str, JsonValue]:
     schema = cast("dict[str, JsonValue]", Scenario.model_json_schema(by_alias=True, schema_generator=_Generator))
     definitions = cast("dict[str, dict[str, JsonValue]]", schema.pop("$defs"))
     for definition in (schema, *definitions.values()):
-        _finish(definition)
+        _finish(definition, definitions)
     cast("dict[str, JsonValue]", definitions["PresetBackoff"]["properties"])["preset"] = _preset()
     definitions["Variable"] = {"description": "The value of a variable under vars.", **_VARIABLE}
     _add_file_keys(schema)
@@ -42,7 +42,7 @@ class _Generator(GenerateJsonSchema):
         return dft.resolved() if isinstance(dft, Model) else super().encode_default(dft)
 
 
-def _finish(definition: dict[str, JsonValue]) -> None:
+def _finish(definition: dict[str, JsonValue], definitions: dict[str, dict[str, JsonValue]]) -> None:
     """Let variables stand for values, demand the key that selects a union's member, and drop what None would be."""
     properties = definition.get("properties")
     if not isinstance(properties, dict):
@@ -52,7 +52,9 @@ def _finish(definition: dict[str, JsonValue]) -> None:
         definition["required"] = required
     for key, prop in properties.items():
         if isinstance(prop, dict):
-            properties[key] = _property(prop)
+            # Pydantic leaves out a description that only repeats the section's own.
+            section = definitions.get(str(prop.get("$ref", "")).removeprefix("#/$defs/"), {})
+            properties[key] = _property({"description": section["description"], **prop} if section else prop)
 
 
 def _selecting(properties: dict[str, JsonValue]) -> list[JsonValue]:

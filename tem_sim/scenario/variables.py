@@ -61,11 +61,11 @@ def _value_of(
     if found is None or not isinstance(leaf.value, str):
         return leaf
     name = found.group(1)
+    used.add(name)
     if found.group(0) != leaf.value.strip():
         rule = f"a variable is filled in for a whole value only; write {found.group(0)} alone, or the text itself"
         problems.append(Problem(leaf.spot, written(path), rule, leaf.text))
         return leaf
-    used.add(name)
     if name not in variables:
         rule = f"there is no variable {name}; define it under vars"
         problems.append(Problem(leaf.spot, written(path), rule, leaf.text, did_you_mean(name, variables)))

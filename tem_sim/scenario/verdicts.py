@@ -70,9 +70,9 @@ def _distinct(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    """Sort by place, file by file in the order in which the files first appear."""
+    """Sort by place, file by file in the order in which they first appear, and what was set from outside last."""
     files = list(dict.fromkeys(problem.file for problem in problems))
-    return sorted(problems, key=lambda p: (files.index(p.file), p.line or 0, p.col or 0))
+    return sorted(problems, key=lambda p: (p.line is None, files.index(p.file), p.line or 0, p.col or 0))
 
 
 # --- rules across sections, when some sections are wrong

@@ -116,8 +116,8 @@ class _Builder:
             raise self._stop(spot, "tags such as !!str are not used in scenarios; write the plain value", path)
         before = self._nodes
         if kind == "ScalarEvent":
-            plain = event.implicit[0]
-            tree: Tree = Leaf(scalar(event.value) if plain else event.value, event.value, spot)
+            text = _sound(event.value)
+            tree: Tree = Leaf(scalar(text) if event.implicit[0] else text, text, spot)
         elif kind == "SequenceStartEvent":
             tree = self._items(spot, path)
         else:
@@ -169,7 +169,7 @@ class _Builder:
     def _key(self, event: Any, path: tuple[Step, ...]) -> str:
         if type(event).__name__ != "ScalarEvent":
             raise self._stop(self._spot(event), "a key must be a word", path)
-        return str(event.value)
+        return _sound(event.value)
 
     def _inherited(self, tree: Tree, path: tuple[Step, ...]) -> dict[str, Entry]:
         """Return what a merge key (`<<: *base`) brings in; of several mappings the first one that has a key counts."""
@@ -212,6 +212,16 @@ class _Builder:
 
     def _stop(self, spot: Spot, message: str, path: tuple[Step, ...] = ()) -> ScenarioError:
         return ScenarioError([*self.problems, Problem(spot, written(path), message)])
+
+
+def _sound(text: str) -> str:
+    """Join the halves of characters that JSON escapes in two; a half without its other is shown as its escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return joined.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def _syntax(error: Any, line: str) -> str:
