@@ -132,7 +132,7 @@ def test_a_redelivered_message_says_so(kernel: Kernel) -> None:
     broker.connect("w", 1)
     broker.send(1)
     kernel.run(10.0)
-    assert [message.redelivered for message in broker._consumers[0].unacked.values()] == [True]
+    assert [(message.number, message.redelivered) for message in broker.ready] == [(1, True)]
 
 
 def test_a_restart_with_its_messages_returns_them_to_the_head_of_the_queue(kernel: Kernel) -> None:
