@@ -37,9 +37,7 @@ def marginal(base_s: float, factor: float, cap_s: float, retry: int, *, clipped:
 
 
 @lru_cache(maxsize=_STEPS)
-def _mass_before(
-    base_s: float, factor: float, cap_s: float, retry: int, clipped: bool
-) -> NDArray[np.float64]:
+def _mass_before(base_s: float, factor: float, cap_s: float, retry: int, clipped: bool) -> NDArray[np.float64]:
     """Return the distribution of the delay before retry - 1: mass per cell, then at the cap."""
     import numpy as np
 

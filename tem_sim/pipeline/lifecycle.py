@@ -41,6 +41,11 @@ def status_is(state: State) -> Any:
     return _row.status == literal_column(f"'{state}'")
 
 
+# Changes rows on the busy paths. Where a trigger may refuse a row, SQLite keeps a journal per statement, to undo the
+# half that was done; OR FAIL spares it, and whoever meets the refusal rolls the whole transaction back anyway.
+CHANGE = update(processing_state).prefix_with("OR FAIL", dialect="sqlite")
+
+
 def moved(cause: Cause) -> dict[Any, Any]:
     """Return the columns that every change of a row sets: its version, and who moved it, when and why."""
     return {
@@ -158,7 +163,7 @@ def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any]) -> dict[str
     """
     picked = pick.with_for_update(skip_locked=True, of=processing_state).cte("picked")
     locked = picked.prefix_with("MATERIALIZED", dialect="postgresql")
-    change = update(processing_state).values(values)
+    change = CHANGE.values(values)
     return {
         "postgresql": change.where(_row.event_id == locked.c.event_id),
         "sqlite": change.where(_row.event_id.in_(pick)),

@@ -52,9 +52,7 @@ class Dramatiq(Drawn):
         )
 
     def spread(self, retry: int, previous_s: float | None = None) -> Spread:
-        return Redrawn(
-            float(self.min_backoff_ms * 2 ** min(retry_number(retry) - 1, 32)), float(self._top_ms)
-        )
+        return Redrawn(float(self.min_backoff_ms * 2 ** min(retry_number(retry) - 1, 32)), float(self._top_ms))
 
     @property
     def _top_ms(self) -> int:
@@ -95,9 +93,7 @@ class Redrawn:
         gap = again.mean_s - _middle(self.low_ms, kept_top)
         mean_s = again.mean_s - share * gap
         var_s2 = share * _even(kept) + (1 - share) * again.var_s2 + share * (1 - share) * gap * gap
-        return Moments(
-            min(self.low_ms / 1000, again.min_s), mean_s, max(kept_top / 1000, again.max_s), var_s2
-        )
+        return Moments(min(self.low_ms / 1000, again.min_s), mean_s, max(kept_top / 1000, again.max_s), var_s2)
 
 
 @dataclass(frozen=True, slots=True)

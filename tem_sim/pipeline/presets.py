@@ -111,8 +111,7 @@ _BLOG = "AWS Architecture Blog, Exponential Backoff And Jitter (2015, updated 20
 _ALL = (
     Preset(
         CeleryAutoretry(),
-        "celery 5.7.0, celery/utils/time.py get_exponential_backoff_interval, called by "
-        "celery/app/autoretry.py",
+        "celery 5.7.0, celery/utils/time.py get_exponential_backoff_interval, called by celery/app/autoretry.py",
         "Whole seconds, and 0 is as likely as any other. retry_backoff=True counts as a factor of 1; "
         "without retry_backoff celery waits a fixed 180 s (celery-retry).",
     ),
@@ -129,8 +128,7 @@ _ALL = (
     ),
     Preset(
         Oban(),
-        "oban 2.22, lib/oban/worker.ex backoff/1, lib/oban/backoff.ex exponential/2 and jitter/2 (mode: "
-        ":inc)",
+        "oban 2.22, lib/oban/worker.ex backoff/1, lib/oban/backoff.ex exponential/2 and jitter/2 (mode: :inc)",
         "Jitter only ever adds, up to 10 % in whole seconds: retry 1 waits 17 or 18 s. max_attempts counts "
         "the first run; above 20 the curve is stretched to the same total.",
     ),
@@ -141,9 +139,7 @@ _ALL = (
         "truncation to nanoseconds is left out.",
     ),
     Preset(
-        Backoff(
-            Exponential(math.e, math.e), cap_s=math.e * math.e**9, max_retries=24, name="graphile-worker"
-        ),
+        Backoff(Exponential(math.e, math.e), cap_s=math.e * math.e**9, max_retries=24, name="graphile-worker"),
         "graphile-worker 0.16, src/sql/failJob.ts: exp(least(attempts, 10)) seconds",
         "Base e and no jitter; the cap of e^10 s is 6 h 7 min. 25 attempts by default.",
     ),
@@ -161,8 +157,7 @@ _ALL = (
     Preset(
         Huey(),
         "huey 3.5.4, huey/api.py Huey._requeue_task",
-        "Defaults are no retries, no delay, no backoff; chosen here: 3 retries, 10 s, ×2. No jitter and no "
-        "cap.",
+        "Defaults are no retries, no delay, no backoff; chosen here: 3 retries, 10 s, ×2. No jitter and no cap.",
     ),
     Preset(
         Rq(),
@@ -192,8 +187,7 @@ _ALL = (
     Preset(
         Backoff(Exponential(1), max_retries=None, name="tenacity-exponential"),
         "tenacity 9.2.1, tenacity/wait.py wait_exponential",
-        "No jitter. Its default max is sys.maxsize/2 s, which here saturates at MAX_DELAY_S; never stops by "
-        "default.",
+        "No jitter. Its default max is sys.maxsize/2 s, which here saturates at MAX_DELAY_S; never stops by default.",
     ),
     Preset(
         Backoff(Exponential(1), Full(), max_retries=None, name="tenacity-random-exponential"),
@@ -209,8 +203,7 @@ _ALL = (
             cap_after_jitter=True,
         ),
         "tenacity 9.2.1, tenacity/wait.py wait_exponential_jitter",
-        "The cap comes after the jitter: once 2^(k−1) reaches max all jitter is gone and everything waits "
-        "exactly max.",
+        "The cap comes after the jitter: once 2^(k−1) reaches max all jitter is gone and everything waits exactly max.",
     ),
     Preset(
         Backoff(
@@ -263,13 +256,11 @@ _ALL = (
     Preset(
         GrpcConnection(),
         "grpc-go, internal/backoff/backoff.go Exponential.Backoff; grpc doc/connection-backoff.md",
-        "How a channel reconnects. The first delay is exactly 1 s: a fleet that lost its server returns in "
-        "step once.",
+        "How a channel reconnects. The first delay is exactly 1 s: a fleet that lost its server returns in step once.",
     ),
     Preset(
         PollyDecorrelatedV2(),
-        "Polly 8, src/Polly.Core/Retry/RetryHelper.cs DecorrelatedJitterBackoffV2 (exponential with "
-        "UseJitter)",
+        "Polly 8, src/Polly.Core/Retry/RetryHelper.cs DecorrelatedJitterBackoffV2 (exponential with UseJitter)",
         "Smooth, without spikes at the ends, and any delay may be nearly 0. Defaults of "
         "RetryStrategyOptions: 3 retries from 2 s.",
     ),

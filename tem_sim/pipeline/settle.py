@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tem_sim.pipeline.lifecycle import moved, status_is
+from tem_sim.pipeline.lifecycle import CHANGE, moved, status_is
 from tem_sim.pipeline.ports import Chance, ClaimedEvent, Notification
 from tem_sim.pipeline.settings import Settings, WriteGuard
 from tem_sim.pipeline.states import Cause, State
@@ -95,10 +95,7 @@ def _finish(to: State, cause: Cause, values: dict[Any, Any]) -> dict[WriteGuard,
         **values,
     }
     ours = _row.event_id == bindparam("id")
-    return {
-        guard: update(processing_state).where(ours, *conditions).values(changes)
-        for guard, conditions in _GUARDS.items()
-    }
+    return {guard: CHANGE.where(ours, *conditions).values(changes) for guard, conditions in _GUARDS.items()}
 
 
 _FINISH = {
