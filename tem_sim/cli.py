@@ -41,11 +41,13 @@ app = typer.Typer(
     epilog=EXITS,
     no_args_is_help=True,
     add_completion=False,
+    # Plain text: errors can be read by programs, long options are not squeezed into boxes, and rich need not be loaded.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Scenario files.", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Scenario files.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Set a value of the scenario, such as pipeline.backoff.base=1s."),
@@ -67,10 +69,7 @@ class Options:
 
 def main() -> None:
     """Run the command line and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        if not (stream.encoding or "utf-8").lower().startswith("utf"):
-            # What the stream's encoding lacks is shown as `?` instead of failing half way.
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _mend_streams()
     try:
         app()
     except Exception as error:
@@ -100,7 +99,7 @@ def _root(
 @app.command()
 def run(
     files: Files,
-    seed: Annotated[int | None, typer.Option(min=0, help="The seed, instead of the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="The seed, instead of the scenario's.")] = None,
     settings: Settings = None,
     store: Annotated[
         str, typer.Option(metavar="URL", help="Where the pipeline keeps its rows: a SQLAlchemy URL.")
@@ -125,25 +124,30 @@ def run(
         bool, typer.Option("--traceback", envvar="TEM_SIM_TRACEBACK", help="Show the traceback when a run breaks.")
     ] = False,
 ) -> None:
-    """Run scenarios, print what became of them, and save the runs with their plots."""
+    """Run scenarios, say what became of them, save runs and plots."""
+    from tem_sim.report.document import together
+
     with _usage_errors():
         options = Options(store, as_json, plots, quiet, strict, traceback)
         documents: list[Document] = []
         codes: list[int] = []
-        for number, job in enumerate(_jobs(files, seed, settings or [], store, out)):
-            if number and not as_json:
-                _write("\n")
-            codes.append(_run(job, options, documents))
-            if codes[-1] == INTERRUPTED:
-                break
-        if as_json:
-            _write_json(documents)
+        try:
+            for number, job in enumerate(_jobs(files, seed, settings or [], store, out)):
+                if number and not as_json:
+                    _write("\n")
+                codes.append(_run(job, options, documents))
+                if codes[-1] == INTERRUPTED:
+                    break
+        finally:
+            # Also when a later file cannot be run: these runs are done, and saved.
+            if documents:
+                _write_json(documents[0] if len(files) == 1 else together(documents))
     raise typer.Exit(min(codes, key=GRAVEST_FIRST.index))
 
 
 @app.command()
 def validate(files: Files, settings: Settings = None) -> None:
-    """Check scenario files and list everything that is wrong with them, without running anything."""
+    """List everything that is wrong with scenario files."""
     with _usage_errors():
         _report_all(_load_all(files, settings or [], say_ok=True)[1])
 
@@ -153,7 +157,10 @@ def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `tem-sim run` wrote.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print a saved run again, measured and checked anew; exits with 0 whatever the verdict."""
+    """Print a saved run again.
+
+    It is measured and checked anew. The exit code is 0 whatever the verdict.
+    """
     with _usage_errors():
         from tem_sim.frames import Run
         from tem_sim.report.outcome import judge
@@ -162,7 +169,7 @@ def show(
         if as_json:
             from tem_sim.report.document import document
 
-            _write_json([document(outcome, folder)])
+            _write_json(document(outcome, folder))
         else:
             _print_outcome(outcome, quiet=False)
             _print_facts({"seed": str(outcome.run.seed), "store": outcome.run.store, "digest": outcome.run.digest})
@@ -172,7 +179,7 @@ def show(
 def schema(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to a file instead of stdout.")] = None,
 ) -> None:
-    """Print the JSON Schema of scenario files, by which editors complete and check them."""
+    """Print the JSON Schema of scenario files, for editors."""
     with _usage_errors():
         text = _schema_text()
         if out is None:
@@ -187,12 +194,12 @@ def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("scenario.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
-    """Write a commented scenario to start from, and beside it the schema that its first line points to."""
+    """Write a commented scenario to start from, and its schema."""
     with _usage_errors():
         from tem_sim.scenario.example import EXAMPLE
 
         if path.exists() and not force:
-            raise typer.BadParameter(f"{path} exists; give another path, or --force to overwrite it")
+            _report_all([f"{path}: exists; give another path, or --force to overwrite it"])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(EXAMPLE, encoding="utf-8")
         schema_file = path.with_name("scenario.schema.json")
@@ -205,27 +212,30 @@ def policies(
     name: Annotated[str | None, typer.Argument(help="One policy; all of them if left out.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the retry policies of other systems: formula, source, and the delays before retries 1 to 10."""
+    """List the retry policies of other systems.
+
+    Each with its formula, its source, and min, mean and max of the delay in seconds before retries 1 to 10.
+    """
     from tem_sim.report.policies import policy_blocks, policy_document
     from tem_sim.report.screen import show as show_on_screen
 
     presets = _presets(name)
     if as_json:
-        _write_json([policy_document(presets)])
+        _write_json(policy_document(presets))
     else:
         show_on_screen(policy_blocks(presets, notes=name is not None))
 
 
 @app.command()
 def version(as_json: AsJson = False) -> None:
-    """Print the versions of tem-sim and of what a run's behaviour rests on."""
+    """Print the versions that a run's behaviour rests on."""
     from tem_sim.versions import versions
 
     if as_json:
         from tem_sim.report.document import SCHEMA_VERSION
 
         found = versions()
-        _write_json([{"schema_version": SCHEMA_VERSION, "version": found["tem_sim"], "versions": {**found}}])
+        _write_json({"schema_version": SCHEMA_VERSION, "version": found["tem_sim"], "versions": {**found}})
         return
     for name, number in versions().items():
         _write(f"{name} {number}\n")
@@ -374,10 +384,10 @@ def _schema_text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _write_json(documents: Sequence[Document]) -> None:
-    from tem_sim.report.document import text, together
+def _write_json(document: Document) -> None:
+    from tem_sim.report.document import text
 
-    _write(text(together(documents)) + "\n")
+    _write(text(document) + "\n")
 
 
 def _write(text: str) -> None:
@@ -389,6 +399,16 @@ def _write(text: str) -> None:
 def _complain(text: str) -> None:
     """Write an error to stderr, as it is: a caret must stay under its place."""
     typer.echo(text.rstrip("\n"), err=True)
+
+
+def _mend_streams() -> None:
+    """Let output that cannot be shown do no harm: a closed stream takes it silently, a narrow encoding shows `?`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  It lives as long as the process.
+        elif not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager

@@ -60,9 +60,7 @@ def broken_document(scenario: str, seed: int, error: str, traceback_file: Path |
 
 
 def together(documents: Sequence[Document]) -> Document:
-    """Return one document for the runs of one command: the run's own where there is one, else all under `runs`."""
-    if len(documents) == 1:
-        return documents[0]
+    """Return one document for the runs of a command over several files."""
     return {"schema_version": SCHEMA_VERSION, "runs": [*documents]}
 
 

@@ -18,7 +18,7 @@ def value_text(name: str, value: float) -> str:
     unit = METRICS[name].unit
     if unit == "s":
         return duration(value)
-    return plain(value) + ("" if unit == "1" else f" {unit.replace('1/', '/')}")
+    return plain(value) + ("" if unit == "1" else unit.replace("1/", "/"))
 
 
 def plain(value: float) -> str:
@@ -58,9 +58,9 @@ def why_missing(name: str, run: Run) -> str:
     if run.events.empty:
         return "no events"
     if name.startswith("latency"):
-        return f"{METRICS[name].about}; {int((run.events['status'] == 'PROCESSED').sum()):,} here"
+        return f"too few: {int((run.events['status'] == 'PROCESSED').sum()):,} events PROCESSED"
     if name.startswith("delivery"):
-        return f"{METRICS[name].about}; {int(run.notifications['delivered_s'].notna().sum()):,} here"
+        return f"too few: {int(run.notifications['delivered_s'].notna().sum()):,} events shown to their user"
     if name == "storm_factor":
         return "no retries"
     if name in ("drain_s", "recovery_s"):

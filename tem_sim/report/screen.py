@@ -1,4 +1,4 @@
-"""Where text goes: to a terminal in its width and colours, into a pipe as wide plain lines, nowhere once that is shut."""
+"""Where text goes: to a terminal in its width and colours, into a pipe as wide plain lines, nowhere once it is shut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An outcome for people: the verdict first, what to mind, then the numbers, and the checks with their offending rows."""
+"""An outcome for people: the verdict, what to mind, then the numbers, and the checks with their offending rows."""
 
 from __future__ import annotations
 
