@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tem_sim.scenario.base import Model
 from tem_sim.scenario.distributions import Distribution, Lognormal
-from tem_sim.scenario.quantities import Count, Duration, Fraction, PositiveCount, PositiveDuration
+from tem_sim.scenario.quantities import Count, Duration, Fraction, Off, PositiveCount, PositiveDuration
 
 
 class Decision(NamedTuple):
@@ -55,8 +55,8 @@ class HandlerModel(Model):
     kinds: dict[str, KindModel] = Field(
         default_factory=dict, description="How events of a kind differ, by the kind's name in events.kinds."
     )
-    capacity: Capacity | None = Field(
-        None, description="The downstream's capacity; without one it never slows, however many call it."
+    capacity: Off[Capacity] = Field(
+        None, description="The downstream's capacity; `off` for one that never slows, however many call it."
     )
 
     def decide(self, kind: str, attempt_no: int, service_u: float, luck_u: float) -> Decision:

@@ -162,8 +162,8 @@ class Users(Model):
         100, description="How many users there are; each event belongs to one."
     )
     connected: Fraction = Field(1.0, description="The share of users who are connected at the start.")
-    session_s: Distribution | None = Field(
-        None, alias="session", description="How long a user stays connected; for ever when left out."
+    session_s: Off[Distribution] = Field(
+        None, alias="session", description="How long a user stays connected; `off` for the whole run."
     )
     away_s: Distribution = Field(
         Exponential(mean_s=30.0), alias="away", description="How long a user stays away between two sessions."

@@ -18,7 +18,7 @@ from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.models import Events, Scenario, Workers
 from tem_sim.scenario.quantities import PositiveDuration
 from tem_sim.scenario.tree import Items, Leaf, Step, Table, Tree, plain, written
-from tem_sim.scenario.vocabulary import known_keys
+from tem_sim.scenario.vocabulary import known_keys, known_kinds
 
 T = TypeVar("T")
 
@@ -156,7 +156,7 @@ def _wrong_kind(tree: Table, error: ErrorDetails) -> Problem:
     if isinstance(holder.tree, (Leaf, Items)) and error["type"] == "union_tag_not_found":
         return _about_value(holder, f"must be a mapping with a {key}")
     if error["type"] == "union_tag_not_found":
-        return Problem(holder.tree.spot, f"{holder.path}.{key}", "is required; it says what the other keys mean")
+        return Problem(holder.tree.spot, f"{holder.path}.{key}", f"is required; one of {', '.join(known_kinds(loc))}")
     where = _locate(tree, (*loc, key)) if isinstance(holder.tree, Table) else holder
     known = [name for name in known if name != "preset"]
     return _about_value(where, f"must be one of {', '.join(known)}", did_you_mean(given, known))

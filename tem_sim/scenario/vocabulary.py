@@ -14,12 +14,22 @@ FILE_KEYS = ("extends", "vars")
 
 def known_keys(loc: tuple[Step, ...]) -> tuple[str, ...]:
     """Return the keys allowed where an error's location ends; it is as pydantic gives it, union tags included."""
-    models: list[type[Model]] = [Scenario]
-    for step in loc[:-1]:
-        if not isinstance(step, int):
-            models = _under(models, step)
+    models = _models_at(loc[:-1])
     keys = {field.alias or name: None for model in models for name, field in model.model_fields.items()}
     return (*keys, *FILE_KEYS) if models == [Scenario] else tuple(keys)
+
+
+def known_kinds(loc: tuple[Step, ...]) -> tuple[str, ...]:
+    """Return the kinds that the mapping at an error's location may be of."""
+    return tuple(tag for model in _models_at(loc) if (tag := tag_of(model)) is not None)
+
+
+def _models_at(loc: tuple[Step, ...]) -> list[type[Model]]:
+    models: list[type[Model]] = [Scenario]
+    for step in loc:
+        if not isinstance(step, int):
+            models = _under(models, step)
+    return models
 
 
 def _under(models: list[type[Model]], step: str) -> list[type[Model]]:
@@ -28,7 +38,7 @@ def _under(models: list[type[Model]], step: str) -> list[type[Model]]:
         return tagged
     fields = [field for model in models for name, field in model.model_fields.items() if (field.alias or name) == step]
     # A step that is no field is a name the user chose, such as a kind of event; the models under it are found already.
-    return [model for field in fields for model in _models_in(field.annotation)] or models
+    return [model for field in fields for model in models_in(field.annotation)] or models
 
 
 def tag_of(model: type[Model]) -> str | None:
@@ -41,7 +51,8 @@ def tag_of(model: type[Model]) -> str | None:
     return str(fields["kind"].default) if "kind" in fields else None
 
 
-def _models_in(annotation: object) -> list[type[Model]]:
+def models_in(annotation: object) -> list[type[Model]]:
+    """Return the models that a field may hold, unions and lists taken apart."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]

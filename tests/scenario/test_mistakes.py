@@ -99,6 +99,8 @@ def test_a_slip_of_the_pen_is_met_with_what_was_meant(section: str, hint: str) -
         ("handler: {service_time: {kind: uniform, low: 2s, high: 1s}}", "handler.service_time.high", "above low"),
         ("faults: {kind: outage}", "faults", "must be a list"),
         ("faults: [outage]", "faults[0]", "mapping"),
+        ("faults: [{at: 1s, for: 2s}]", "faults[0].kind", "one of outage, broker_restart"),
+        ("handler: {service_time: {mean: 3}}", "handler.service_time.kind", "one of constant, uniform"),
         ("faults: [{kind: outage, at: 601s, for: 1s}]", "faults[0].at", "before the horizon (600 s)"),
         ("faults: [{kind: outage, at: 1s}]", "faults[0].for", "is required"),
         ("faults: [{kind: outage, at: 1s, for: 1s, target: beat}]", "faults[0].target", "only handler"),

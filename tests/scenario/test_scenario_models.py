@@ -50,6 +50,7 @@ def test_off_switches_a_setting_off() -> None:
         "pipeline: {lease: off, sweep_after: off, requeue_limit: off, crash_budget: off}\n"
     ).pipeline
     assert (pipeline.lease_s, pipeline.sweep_after_s, pipeline.requeue_limit, pipeline.crash_budget) == (None,) * 4
+    assert with_section("users: {session: off}\nhandler: {capacity: off}\n") == SMALL
 
 
 @pytest.mark.parametrize(
@@ -109,9 +110,9 @@ def test_a_run_is_quiet_when_its_last_fault_is_over(faults: str, quiet_after_s: 
 def test_every_fault_says_itself_in_a_line_and_has_a_colour_of_its_own() -> None:
     from matplotlib.colors import is_color_like
 
-    from tem_sim.scenario.vocabulary import _models_in
+    from tem_sim.scenario.vocabulary import models_in
 
-    kinds = _models_in(Scenario.model_fields["faults"].annotation)
+    kinds = models_in(Scenario.model_fields["faults"].annotation)
     shades = [kind.shade for kind in kinds]  # type: ignore[attr-defined]
     assert len(set(shades)) == len(kinds) == 9
     assert all(is_color_like(shade) for shade in shades)
