@@ -305,8 +305,8 @@ def _run(job: Job, options: Options, documents: list[Document]) -> int:
 
         documents.append(document(outcome, job.folder))
     elif not options.quiet:
-        saved = f"{job.folder}{f', with {len(drawn)} plots in {drawn[0].parent}' if drawn else ''}"
-        _print_facts({"saved": saved, "digest": outcome.run.digest, "repeat": job.repeat})
+        plots = {"plots": f"{drawn[0].parent} ({len(drawn)} files)"} if drawn else {}
+        _print_facts({"saved": str(job.folder), **plots, "digest": outcome.run.digest, "repeat": job.repeat})
     return outcome.exit_code
 
 

@@ -111,3 +111,22 @@ def test_no_color_is_respected(storm):
 
 def test_quiet_shows_no_progress(storm):
     assert "simulated" not in on_terminal("run", storm, "--no-plots", "-q", columns=80)
+
+
+def test_a_closed_stdout_is_no_error(storm):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "tem_sim", "run", storm, "--no-plots"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mistake_of_ours_exits_with_3_and_no_traceback(monkeypatch, capsys):
+    from tem_sim import cli
+
+    def broken() -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.delenv("TEM_SIM_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit, match="3"):
+        cli.main()
+    assert "tem-sim broke: KeyError: 'oops'" in capsys.readouterr().err

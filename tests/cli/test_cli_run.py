@@ -43,7 +43,7 @@ def test_the_run_and_its_plots_are_saved_under_reports(storm):
         "rows_by_state.png",
         "latency_ecdf.png",
     }
-    assert f"saved   {folder}, with 3 plots in {folder}/plots" in result.stdout
+    assert f"saved   {folder}\nplots   {folder}/plots (3 files)\n" in result.stdout
 
 
 def test_the_repeat_command_repeats_the_run(storm):
