@@ -162,14 +162,17 @@ class _Words:
 
     def add(self, values: Sequence[str | None]) -> None:
         codes = self._codes
-        # Sorted, since a set's order differs from process to process.
-        for word in sorted(set(values) - codes.keys(), key=str):
+        for word in set(values) - codes.keys():
             codes[word] = len(codes) - 1
         self._parts.append(np.array([codes[word] for word in values], dtype="int32"))
 
     def packed(self) -> Any:
-        words = pd.Index([word for word in self._codes if word is not None])
-        return pd.Categorical.from_codes(np.concatenate(self._parts).tolist(), categories=words)
+        # Sorted, since a set's order differs from process to process, and the rows' order a little from store to store.
+        words = sorted(word for word in self._codes if word is not None)
+        rank = np.full(len(words) + 1, -1, dtype="int32")
+        rank[[self._codes[word] for word in words]] = range(len(words))
+        codes = rank[np.concatenate(self._parts)]
+        return pd.Categorical.from_codes(codes.tolist(), categories=pd.Index(words))
 
 
 # --- the frames -----------------------------------------------------------------------------------------------------
@@ -215,7 +218,19 @@ def _effects(
 def _transitions(read: _Reader) -> pd.DataFrame:
     columns = read.columns(_TRANSITIONS)
     columns["before"] = columns["before"].add_categories("").fillna("")
+    order = _order_of_statements(columns)
+    columns = {name: values[order] for name, values in columns.items()}
+    # A store's own numbers have gaps where transactions were rolled back, on one store and not on another.
+    columns["seq"] = np.arange(1, len(order) + 1)
     return conform("transitions", columns)
+
+
+def _order_of_statements(columns: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """Return the order of writing, but by event within what one statement wrote: there each store has its own order."""
+    at, cause, actor = columns["at_s"], columns["cause"].codes, columns["actor"].codes
+    begins = (at[1:] != at[:-1]) | (cause[1:] != cause[:-1]) | (actor[1:] != actor[:-1])
+    statement = np.concatenate([[0], np.cumsum(begins)])[: len(at)]
+    return np.lexsort((columns["event_id"], statement))
 
 
 def _notifications(read: _Reader, observed: Observed) -> pd.DataFrame:

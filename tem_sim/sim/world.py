@@ -95,6 +95,8 @@ class World:
         self.api = self._api()
         self.workers = {f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)}
         self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}
+        # Not there until a fault starts it, and so nothing that a fault could strike.
+        self.kernel.node("beat-2").kill()
 
     # --- wiring
 
@@ -192,7 +194,9 @@ class World:
         elif name == "api":
             self.api.start()
         else:
-            (self.workers.get(name) or self.beats[name]).start()
+            part = self.workers.get(name) or self.beats.get(name)
+            if part is not None:
+                part.start()
 
     def start_second_beat(self, phase_s: float) -> None:
         """Start a second scheduler beside the first."""

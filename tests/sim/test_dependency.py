@@ -187,6 +187,6 @@ def test_retries_can_cause_the_failures_that_they_react_to() -> None:
         handler={"service_time": "100ms", "capacity": {"servers": 5, "queue": 1000, "timeout": "1s"}},
     )
     overloads = done.attempts["error"].astype(str).str.startswith("Overload").sum()
-    assert overloads > 200
+    assert overloads > 150
     # The work that nobody waited for was done all the same.
     assert done.attempts["effect_s"].notna().sum() > (done.attempts["outcome"] == "ok").sum() + 100
