@@ -1,1 +1,91 @@
-"""Its presence puts this folder on the import path, so that tests share builders such as `frame_builder`."""
+"""Stores to test on, and how Hypothesis behaves in CI.
+
+Its presence also puts this folder on the import path, so that tests share builders such as `frame_builder`.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from tem_sim.pipeline.store import Store, StoreError, make_engine, open_store
+
+POSTGRESQL = os.environ.get(
+    "TEM_SIM_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres?connect_timeout=3"
+)
+IN_CI = os.environ.get("CI") == "true"
+
+# A shared machine is no place for deadlines; and what CI runs must not depend on the day's luck.
+hypothesis.settings.register_profile("home", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "home")
+
+_schemas = itertools.count(1)
+
+
+def _with_options(options: str) -> str:
+    return make_url(POSTGRESQL).update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Engine]:
+    """Connect to the server; where there is none, skip at home and fail in CI."""
+    try:
+        engine = make_engine(_with_options("-csynchronous_commit=off"))
+        engine.connect().close()
+    except (OperationalError, StoreError) as error:
+        reason = f"no PostgreSQL at {make_url(POSTGRESQL)!r} (set TEM_SIM_TEST_POSTGRESQL): {error}"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Engine) -> Iterator[str]:
+    """Make a schema for one test alone, and drop it afterwards."""
+    schema = f"tem_sim_test_{os.getpid()}_{next(_schemas)}"
+    with postgresql_server.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield _with_options(f"-csearch_path={schema} -csynchronous_commit=off")
+    with postgresql_server.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+
+
+_SHARED = ["file", pytest.param("postgresql", marks=pytest.mark.server)]
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return "sqlite://"
+    if request.param == "file":
+        return f"sqlite:///{request.getfixturevalue('tmp_path')}/store.db"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture(params=["memory", *_SHARED])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Open an empty store: SQLite in memory, SQLite in a file, PostgreSQL."""
+    opened = open_store(_url(request))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=_SHARED)
+def shared_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Open an empty store that several connections can use at once: SQLite in a file, PostgreSQL."""
+    opened = open_store(_url(request))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=_SHARED)
+def shared_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty database that several processes can use at once."""
+    return _url(request)

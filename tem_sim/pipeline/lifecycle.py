@@ -103,6 +103,8 @@ def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor
     A key that was seen before creates nothing and answers with the event that stands. Submissions in one call share a
     transaction; where a key is known already, each gets its own.
     """
+    if not submissions:
+        return []
     try:
         with store.begin() as connection:
             _insert_events(store, connection, submissions, now, actor)
