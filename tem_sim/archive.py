@@ -29,7 +29,7 @@ _FIELDS = ("seed", "mode", "status", "store", "end_s", "digest", "versions")
 
 
 def save(run: Run, folder: Path) -> Path:
-    if folder.exists() and not _replaceable(folder):
+    if folder.exists() and not replaceable(folder):
         raise RunError(f"{folder}: exists and holds no run; choose another folder or empty this one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -44,7 +44,7 @@ def save(run: Run, folder: Path) -> Path:
     return folder
 
 
-def _replaceable(folder: Path) -> bool:
+def replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / "run.json").is_file() or not any(folder.iterdir()))
 
 

@@ -96,7 +96,8 @@ def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
         parsed = make_url(url)
         dialect = parsed.get_backend_name()
         if dialect not in DIALECTS:
-            raise StoreError(f"store: must be sqlite:// or postgresql+psycopg://, got {url!r}")
+            # Its repr hides a password.
+            raise StoreError(f"store: must be sqlite:// or postgresql+psycopg://, got {parsed!r}")
         if dialect == "sqlite" and parsed.database in (None, "", ":memory:"):
             poolclass = StaticPool
         waits = dialect == "sqlite" and "timeout" not in parsed.query

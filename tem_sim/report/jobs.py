@@ -71,12 +71,12 @@ def repeat_command(file: Path, seed: int, settings: Sequence[str], store: str, f
 
 def refuse_bad_folders(jobs: Sequence[Job]) -> None:
     """Raise `RunError` before the work, and not after it, when a run could not be saved."""
-    from tem_sim.archive import _replaceable
+    from tem_sim.archive import replaceable
     from tem_sim.frames import RunError
 
     folders = [job.folder for job in jobs]
     for index, folder in enumerate(folders):
-        if folder.exists() and not _replaceable(folder):
+        if folder.exists() and not replaceable(folder):
             raise RunError(f"{folder}: exists and holds no run; choose another folder or empty this one")
         if folder in folders[:index]:
             raise RunError(f"{folder}: two of these runs would be saved here; run them one by one, each with its --out")

@@ -69,7 +69,7 @@ class Database:
         store = SimStore(make_engine(url, poolclass=StaticPool), self._kernel, self._latency_s)
         if self._admin is None and set(inspect(store.engine).get_table_names()) & set(metadata.tables):
             store.close()
-            raise StoreError(f"store: {url} holds a pipeline's tables already; give a new file")
+            raise StoreError(f"store: {make_url(url)!r} holds a pipeline's tables already; give a new file")
         store.create_tables()
         return store
 
