@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Connection, Engine, Executable, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
 from tem_sim.pipeline.tables import metadata
 
 DIALECTS = ("sqlite", "postgresql")
+_GIVE = "give sqlite://, sqlite:///file.db or postgresql+psycopg://user@host/database"
 # Any number that nothing else in the database locks.
 _CREATE_LOCK = 7_364_921
 # How long a transaction waits for the one that is writing; SQLite's waiters stand in no queue, and may be unlucky.
@@ -90,21 +91,29 @@ def open_store(url: str = "sqlite://", *, poolclass: type[Pool] | None = None) -
     return store
 
 
-def make_engine(url: str, *, poolclass: type[Pool] | None = None) -> Engine:
-    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL."""
+def parse_url(url: str) -> URL:
+    """Return a store URL's parts, whose repr hides a password; raise `StoreError` when no store is there."""
     try:
         parsed = make_url(url)
-        dialect = parsed.get_backend_name()
-        if dialect not in DIALECTS:
-            # Its repr hides a password.
-            raise StoreError(f"store: must be sqlite:// or postgresql+psycopg://, got {parsed!r}")
+    except ArgumentError as error:
+        raise StoreError(f"store: not a URL; {_GIVE}") from error
+    if parsed.get_backend_name() not in DIALECTS:
+        raise StoreError(f"store: {_GIVE} (got {parsed!r})")
+    return parsed
+
+
+def make_engine(url: str | URL, *, poolclass: type[Pool] | None = None) -> Engine:
+    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL."""
+    parsed = parse_url(url) if isinstance(url, str) else url
+    dialect = parsed.get_backend_name()
+    try:
         if dialect == "sqlite" and parsed.database in (None, "", ":memory:"):
             poolclass = StaticPool
         waits = dialect == "sqlite" and "timeout" not in parsed.query
         connect_args = {"timeout": _SQLITE_BUSY_S} if waits else {}
         engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise StoreError(f"store: {error}; give sqlite://, sqlite:///file.db or postgresql+psycopg://…") from error
+    except NoSuchModuleError as error:
+        raise StoreError(f"store: {error}; {_GIVE}") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"store: {error}; install the driver: pip install 'tem-sim[postgresql]'") from error
     if dialect == "sqlite":

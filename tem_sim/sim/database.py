@@ -6,21 +6,18 @@ BEGIN and COMMIT, so the transactions are serial, on SQLite and PostgreSQL alike
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, event, inspect, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Connection, Engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from tem_sim.pipeline.store import Store, StoreError, make_engine
+from tem_sim.pipeline.store import Store, StoreError, make_engine, parse_url
 from tem_sim.pipeline.tables import metadata
 from tem_sim.sim.kernel import Kernel
-
-_schemas = itertools.count(1)
 
 
 class SimStore(Store):
@@ -57,31 +54,32 @@ class Database:
         self._latency_s = latency_s
         self._admin: Engine | None = None
         self._schema = ""
+        parsed = parse_url(url)
         try:
-            self.store = self._open(url)
-        except OperationalError as error:
-            raise StoreError(f"store: cannot open {make_url(url)!r}: {str(error.orig).strip()}") from error
+            self.store = self._open(parsed)
+        except DBAPIError as error:
+            self._drop_schema()
+            raise StoreError(f"store: cannot use {parsed!r}: {str(error.orig).strip()}") from error
         event.listen(self.store.engine, "before_cursor_execute", self._on_statement)
 
-    def _open(self, url: str) -> SimStore:
-        if make_url(url).get_backend_name() == "postgresql":
-            url = self._own_schema(url)
-        store = SimStore(make_engine(url, poolclass=StaticPool), self._kernel, self._latency_s)
+    def _open(self, url: URL) -> SimStore:
+        inside = self._own_schema(url) if url.get_backend_name() == "postgresql" else url
+        store = SimStore(make_engine(inside, poolclass=StaticPool), self._kernel, self._latency_s)
         if self._admin is None and set(inspect(store.engine).get_table_names()) & set(metadata.tables):
             store.close()
-            raise StoreError(f"store: {make_url(url)!r} holds a pipeline's tables already; give a new file")
+            raise StoreError(f"store: {url!r} holds a pipeline's tables already; give a new file")
         store.create_tables()
         return store
 
-    def _own_schema(self, url: str) -> str:
+    def _own_schema(self, url: URL) -> URL:
         """Make a schema for this run alone, so that a run can never touch a database's other tables."""
         self._admin = make_engine(url)
-        self._schema = f"tem_sim_{os.getpid()}_{next(_schemas)}"
+        # The one name in a run that is not a function of the seed; nothing that happens in the run depends on it.
+        schema = f"tem_sim_{uuid4().hex[:16]}"
         with self._admin.begin() as connection:
-            connection.execute(text(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE"))
-            connection.execute(text(f"CREATE SCHEMA {self._schema}"))
-        inside = make_url(url).update_query_dict({"options": f"-csearch_path={self._schema}"})
-        return inside.render_as_string(hide_password=False)
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        self._schema = schema
+        return url.update_query_dict({"options": f"-csearch_path={schema}"})
 
     def _on_statement(self, *_: Any) -> None:
         if self._kernel.current is not None:
@@ -90,7 +88,12 @@ class Database:
     def close(self) -> None:
         """Close the connections and drop the run's schema."""
         self.store.close()
-        if self._admin is not None:
+        self._drop_schema()
+
+    def _drop_schema(self) -> None:
+        if self._admin is None:
+            return
+        if self._schema:
             with self._admin.begin() as connection:
                 connection.execute(text(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE"))
-            self._admin.dispose()
+        self._admin.dispose()
