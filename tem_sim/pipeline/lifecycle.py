@@ -30,8 +30,9 @@ from tem_sim.pipeline.states import Cause, State
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, event_table, processing_state
 
-# A lease that never runs out, for pipelines whose lease is switched off: the end of the year 9999.
-NEVER_S = 253_402_300_799.0
+# A lease that never runs out, for pipelines whose lease is switched off: the year 9999. Not its end, which is in the
+# year 10 000 east of Greenwich, and there PostgreSQL's clients can't follow.
+NEVER_S = 253_370_764_800.0
 
 _row = processing_state.c
 

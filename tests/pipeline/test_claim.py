@@ -22,6 +22,13 @@ def test_a_claim_takes_no_more_than_a_batch(store):
     assert batches == [[1, 2, 3], [4, 5, 6], [7], []]
 
 
+def test_the_longest_waiting_go_first_also_where_the_batch_is_too_small_for_all(store):
+    submit(store, 5, now=2.0)
+    submit(store, 9, now=1.0)
+    one = replace(SETTINGS, batch_size=1)
+    assert [claim(store, now=3.0, settings=one)[0].event_id for _ in range(2)] == [9, 5]
+
+
 def test_a_claimed_row_is_processing_under_its_workers_lease(store):
     submit(store, 1)
     claim(store, worker="ann", now=1.5)

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field, replace
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from pipeline_ledger import Luck, assert_balanced, causes, ended, rows, submission
 
 from tem_sim.pipeline import lifecycle, outbox
@@ -74,6 +81,10 @@ class Lifecycle(RuleBasedStateMachine):
     def those(self, status: str, *order: str) -> list[Expected]:
         found = [event for event in self.events.values() if event.status == status]
         return sorted(found, key=lambda event: [getattr(event, name) for name in (*order, "event_id")])
+
+    @initialize(count=st.integers(3, 6))
+    def begin(self, count: int) -> None:
+        self.submit(count)
 
     @rule(count=st.integers(1, 3))
     def submit(self, count: int) -> None:

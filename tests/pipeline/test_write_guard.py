@@ -101,6 +101,16 @@ def test_a_token_is_good_for_its_own_worker_only(store):
     assert statuses(store) == ["PROCESSING"]
 
 
+@of_each(GUARDED)
+def test_a_claim_that_was_lost_is_refused_also_where_the_same_worker_has_claimed_the_event_again(store, guard):
+    submit(store, 1)
+    (old,) = claim(store, "ann", now=0.0)
+    lifecycle.rescue_expired(store, SETTINGS, now=60.0, actor="beat")
+    claim(store, "ann", now=61.0)
+    assert finish(store, [ended(old, at=62.0)], "ann", now=62.0, settings=under(guard)).superseded == 1
+    assert statuses(store) == ["PROCESSING"]
+
+
 @of_each(UNGUARDED)
 def test_an_unguarded_zombies_failure_takes_the_row_from_the_worker_that_owns_it(store, guard):
     anns, bobs = ann_pauses_and_bob_takes_over(store)
