@@ -78,6 +78,8 @@ class World:
         self._end_s = scenario.horizon_s
         self._held: Counter[str] = Counter()
         self._second_beats = 0
+        # Before anything is opened that would have to be closed when this fails.
+        arrivals = arrival_times(scenario, self.streams)
         latency = scenario.store.latency_s
         store_luck = self.streams.stream("store-latency")
         self.database = Database(self.kernel, store_url, lambda: latency.quantile(store_luck.random()))
@@ -92,7 +94,7 @@ class World:
         self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()
-        self.api = self._api()
+        self.api = Api(self.kernel.node("api"), self._pipeline("api"), scenario, self.streams, arrivals)
         self.workers = {f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)}
         self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}
         # Not there until a fault starts it, and so nothing that a fault could strike.
@@ -121,10 +123,6 @@ class World:
             model=self.scenario.users,
             streams=self.streams,
         )
-
-    def _api(self) -> Api:
-        arrivals = arrival_times(self.scenario, self.streams)
-        return Api(self.kernel.node("api"), self._pipeline("api"), self.scenario, self.streams, arrivals)
 
     def _worker(self, name: str) -> Worker:
         model = self.scenario.workers

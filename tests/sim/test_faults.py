@@ -200,6 +200,7 @@ def test_a_skewed_clock_shows_in_what_its_node_writes_and_nowhere_else() -> None
 def test_a_fault_at_an_edge_strikes_whoever_passes_it(edge: str, kind: str) -> None:
     how = {"restart_after": "2s"} if kind == "worker_death" else {"for": "8s"}
     done = run(
+        arrivals={"kind": "poisson", "rate": "5/s", "until": "12s"},
         pipeline=LEASED,
         handler={"failure_rate": 0.2},
         faults=[{"kind": kind, "target": REACHED_BY[edge], "edge": edge, "nth": 5} | how],
