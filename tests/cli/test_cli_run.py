@@ -160,8 +160,8 @@ def test_every_mistake_of_every_file_is_told_and_nothing_runs(storm):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--store", "mysql://somewhere"], "store: must be sqlite:// or postgresql+psycopg://"),
-        (["--store", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "store: cannot open"),
+        (["--store", "mysql://somewhere"], "store: give sqlite://, sqlite:///file.db or postgresql+psycopg://"),
+        (["--store", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "store: cannot use postgresql+psycopg://me:***@127.0.0.1:1/x"),
         (["--seed", "-1"], "--seed"),
         (["--bogus"], "--bogus"),
         (["--out", "foreign"], "foreign: exists and holds no run"),
