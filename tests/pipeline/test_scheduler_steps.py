@@ -232,6 +232,16 @@ def test_a_replayed_event_has_all_its_retries_again(store):
     assert_balanced(store, SETTINGS)
 
 
+def test_a_replayed_event_that_killed_its_workers_has_all_its_crashes_again(store):
+    submit(store, 1)
+    for n in range(4):
+        die_with(store, 100.0 * n, started=[1])
+    lifecycle.replay(store, 1, now=500.0, actor="operator")
+    assert row(store)["crash_count"] == 0
+    assert die_with(store, 600.0, started=[1]) == (1, 0)
+    assert_balanced(store, SETTINGS)
+
+
 def test_a_replayed_event_has_all_its_time_again(store):
     hasty = replace(SETTINGS, policy=Backoff(Fixed(10.0), max_retries=None, budget_s=15.0))
     submit(store, 1, now=0.0)
