@@ -24,9 +24,9 @@ DOUBLE_SUBMIT_S = 0.1
 
 @dataclass(slots=True)
 class Request:
-    """One POST: the submissions in it, and how often the client has sent it."""
+    """One POST: the numbers of the arrivals in it, and how often the client has sent it."""
 
-    submissions: list[Submission]
+    numbers: Sequence[int]
     tries: int = 0
 
 
@@ -72,7 +72,7 @@ class Api:
         self._sent = last
         for start in range(first, last, self.scenario.api.batch):
             stop = min(start + self.scenario.api.batch, last)
-            self._send(Request([self._submission(n + 1) for n in range(start, stop)]))
+            self._send(Request(range(start + 1, stop + 1)))
         if last < len(arrivals):
             kernel = self.node.kernel
             kernel.call_later(max(0.0, float(arrivals[last]) - kernel.now), self._arrive)
@@ -88,18 +88,20 @@ class Api:
         request.tries += 1
         self._open.append(request)
         if self.node.alive:
-            self.node.spawn(f"request-{request.submissions[0].event_id}", lambda: self._answer(request))
+            self.node.spawn(f"request-{request.numbers[0]}", lambda: self._answer(request))
         else:
             self._fail(request)
 
     def _answer(self, request: Request) -> None:
         self.node.kernel.sleep(self.scenario.api.latency_s)
-        answers = submit_events(self.pipe, request.submissions, actor=self.node.name)
+        # Made only now: of a burst, all at once would take more memory than the events do later.
+        submissions = [self._submission(number) for number in request.numbers]
+        answers = submit_events(self.pipe, submissions, actor=self.node.name)
         created = sum(answer.created for answer in answers)
         self.accepted += created
         self.duplicates += len(answers) - created
         self._open.remove(request)
-        twice = [s for s in request.submissions if self._sends_twice(s.event_id)] if request.tries == 1 else []
+        twice = [number for number in request.numbers if self._sends_twice(number)] if request.tries == 1 else []
         if twice:
             self._send_later(DOUBLE_SUBMIT_S, Request(twice, tries=1))
 
@@ -115,7 +117,7 @@ class Api:
     def _fail(self, request: Request) -> None:
         self._open.remove(request)
         if request.tries > self.scenario.api.retries:
-            self.rejected += len(request.submissions)
+            self.rejected += len(request.numbers)
             return
         self._send_later(CLIENT_RETRY_S, request)
 

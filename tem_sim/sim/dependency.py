@@ -88,7 +88,7 @@ class Dependency:
     def _refuse_in_outage(self) -> None:
         self.refused_in_outage += 1
         self.kernel.sleep(self.model.fail_time_s)
-        raise Outage("downstream refuses connections")
+        raise Outage("connection refused")
 
     def _call(self, event: ClaimedEvent) -> None:
         key = event.event_id, event.attempt_no
