@@ -52,7 +52,8 @@ def postgresql_url(postgresql_server: Engine) -> Iterator[str]:
     schema = f"tem_sim_test_{os.getpid()}_{next(_schemas)}"
     with postgresql_server.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield _with_options(f"-csearch_path={schema} -csynchronous_commit=off")
+    # A statement that waits for ever, for a lock that its own test holds, fails instead.
+    yield _with_options(f"-csearch_path={schema} -csynchronous_commit=off -clock_timeout=10s")
     with postgresql_server.begin() as connection:
         connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
 

@@ -23,13 +23,13 @@ from pipeline_ledger import (
     submission,
     submit,
 )
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from tem_sim.pipeline import lifecycle
 from tem_sim.pipeline.backoff import Backoff, Fixed
 from tem_sim.pipeline.settings import WriteGuard
 from tem_sim.pipeline.store import open_store
-from tem_sim.pipeline.tables import attempt, notification
+from tem_sim.pipeline.tables import attempt, event_table, notification
 from tem_sim.pipeline.tasks import (
     process_events_batch,
     relay_notifications,
@@ -64,19 +64,49 @@ def at_once(*jobs: Callable[[], object]) -> list[object]:
     return results
 
 
-def test_the_same_keys_submitted_at_once_in_opposite_orders_give_one_event_each(shared_store):
-    # Fewer keys are through before the two requests meet.
-    keys = [f"key-{number}" for number in range(300)]
+def send(store, first_id, keys):
+    batch = [submission(first_id + n, idempotency_key=key, payload=key) for n, key in enumerate(keys)]
+    return lifecycle.submit(store, batch, now=0.0, actor="api")
 
-    def send(first_id, keys):
-        batch = [submission(first_id + n, idempotency_key=key, payload=key) for n, key in enumerate(keys)]
-        return lifecycle.submit(shared_store, batch, now=0.0, actor="api")
 
-    one, other = at_once(lambda: send(1, keys), lambda: send(301, keys[::-1]))
+def assert_one_event_each(store, one, other):
+    """Check the answers to the same keys sent in opposite orders."""
     assert [answer.event_id for answer in one] == [answer.event_id for answer in reversed(other)]
-    assert sum(answer.created for answer in [*one, *other]) == len(keys)
+    assert sum(answer.created for answer in [*one, *other]) == len(one) == len(rows(store))
     assert all(answer.same for answer in [*one, *other])
-    assert len(rows(shared_store)) == len(keys)
+
+
+def test_the_same_keys_submitted_at_once_in_opposite_orders_give_one_event_each(shared_store):
+    keys = [f"key-{number:02}" for number in range(60)]
+    one, other = at_once(lambda: send(shared_store, 1, keys), lambda: send(shared_store, 61, keys[::-1]))
+    assert_one_event_each(shared_store, one, other)
+
+
+@pytest.mark.server
+def test_submissions_that_meet_half_way_wait_for_each_other_and_not_in_a_circle(postgresql_url):
+    store, keys = open_store(postgresql_url), ["a", "b", "c"]
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = ANY(:pids)")
+    pids = []
+    event.listen(store.engine, "connect", lambda connection, _: pids.append(connection.info.backend_pid))
+
+    def hold_the_middle():
+        # Whoever comes from either end stops here, until both have.
+        with store.engine.connect() as holder:
+            values = {"id": 99, "idempotency_key": "b", "user_id": 7, "kind": "n", "payload": 0, "created_at": 0.0}
+            holder.execute(event_table.insert(), values)
+            started.set()
+            deadline = time.monotonic() + 10
+            while holder.execute(waiting, {"pids": pids}).scalar() < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    started = threading.Event()
+    _, one, other = at_once(
+        hold_the_middle,
+        lambda: started.wait(10) and send(store, 1, keys),
+        lambda: started.wait(10) and send(store, 11, keys[::-1]),
+    )
+    assert_one_event_each(store, one, other)
+    store.close()
 
 
 def test_workers_that_claim_at_once_never_get_the_same_event(shared_store):
