@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint format bench check schema clean
+.PHONY: help demo test test-slow lint format bench check schema gallery clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ check: ## Everything that CI runs, with CI's rules.
 
 schema: $(VENV)/.demo ## Write the JSON Schema that the scenario files' modelines point to.
 	$(BIN)/tem-sim schema --out scenarios/scenario.schema.json
+
+gallery: $(VENV)/.demo ## Draw the README's pictures anew, and renew what the pages quote of the code and its output.
+	$(BIN)/python tests/docs/doc_gallery.py
+	$(BIN)/python tests/docs/doc_refresh.py
 
 clean: ## Remove what the targets above made, but no reports.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

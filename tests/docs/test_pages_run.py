@@ -1,0 +1,102 @@
+"""What the pages show works: commands print what is shown below them, code runs, scenarios load."""
+
+import doctest
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from doc_pages import PAGES, ROOT, Command, blocks, commands, name_of
+from doc_shell import Shell, fits
+
+from tem_sim.scenario.loader import load, loads
+
+# One process runs them all, so that each command is run once.
+pytestmark = pytest.mark.xdist_group("docs")
+
+# What a block of settings needs besides to be a scenario.
+LEAST = "scenario: fragment\n"
+LEAST_ARRIVALS = "arrivals: {kind: burst, events: 1}\n"
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Open the folder in which all commands run."""
+    return Shell(tmp_path_factory.mktemp("clone"))
+
+
+@every_page
+def test_each_command_prints_what_the_page_shows_below_it(page: Path, shell: Shell) -> None:
+    shell.put_files(page)
+    wrong = []
+    for command in (command for block in blocks(page, "console") for command in commands(block)):
+        said, _ = shell.run(command)
+        if not fits(command.shown, said):
+            wrong.append(f"{command.block}: `{command.line}` prints\n{said}")
+    assert not wrong, "\n".join([*wrong, "make gallery writes the pages anew"])
+
+
+@every_page
+def test_each_plain_command_succeeds(page: Path, shell: Shell) -> None:
+    shell.put_files(page)
+    for block in blocks(page, "sh"):
+        for line in block.text.splitlines():
+            if line.startswith("tem-sim "):
+                said, code = shell.run(Command(block, line, ""))
+                assert code == 0, f"{block}: `{line}` ends with {code}:\n{said}"
+
+
+@every_page
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    monkeypatch.chdir(shell.folder)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        exec(compile(block.text, str(block), "exec"), names)
+    plt.close("all")
+
+
+@every_page
+def test_each_interactive_session_prints_what_the_page_shows(
+    page: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shell.folder)
+    runner = doctest.DocTestRunner(verbose=False)
+    for block in blocks(page, "pycon"):
+        runner.run(doctest.DocTestParser().get_doctest(block.text, {}, str(block), str(page), block.line))
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@every_page
+def test_each_block_of_yaml_is_a_scenario_or_settings_of_one(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        if block.file:
+            continue
+        text = block.text
+        if "arrivals:" not in text:
+            text = LEAST_ARRIVALS + text
+        if "scenario:" not in text:
+            text = LEAST + text
+        loads(text, file=str(block))
+
+
+def test_a_shipped_scenario_that_a_page_shows_is_the_one_that_is_shipped() -> None:
+    shown = 0
+    for block in (block for page in PAGES for block in blocks(page, "yaml") if "scenario:" in block.text):
+        name = shlex.split(block.text.partition("scenario:")[2], comments=True)[0]
+        file = ROOT / "scenarios" / f"{name}.yaml"
+        if file.exists():
+            shown += 1
+            assert loads(block.text) == load(file), f"{block} differs from {file.name}"
+    assert shown
+
+
+def test_the_gallery_is_small_enough_to_be_cloned() -> None:
+    pictures = list((ROOT / "reports/gallery").glob("*.png"))
+    assert len(pictures) == 2
+    assert sum(os.path.getsize(picture) for picture in pictures) < 250_000
