@@ -16,7 +16,13 @@ from benchmarks.measure import Measurement
 def _storm(n: int) -> Iterable[Measurement]:
     from benchmarks import storm
 
-    return storm.measure(n)
+    return storm.measure(storm.storm(n))
+
+
+def _crowded(n: int) -> Iterable[Measurement]:
+    from benchmarks import storm
+
+    return storm.measure(storm.crowded(n))
 
 
 def _raw(n: int) -> Iterable[Measurement]:
@@ -51,6 +57,7 @@ def _orm2(n: int) -> Iterable[Measurement]:
 
 CELLS: dict[str, Callable[[int], Iterable[Measurement]]] = {
     "storm": _storm,
+    "crowded": _crowded,
     "raw": _raw,
     "ciw": _ciw,
     "simpy": _simpy,

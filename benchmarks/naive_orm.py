@@ -17,11 +17,12 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, registry
 
 from benchmarks.measure import Measurement, peak_mb, timed
+from benchmarks.storm import storm
 from tem_sim.pipeline import tables
 from tem_sim.pipeline.store import open_store
 
-OUTAGE_UNTIL_S = 75.0
 LEASE_S = 60.0
+# As in scenarios/retry_storm.yaml.
 BASE_S, CAP_S, MAX_RETRIES = 2.0, 60.0, 12
 WORKER = "worker-1/0"
 
@@ -66,6 +67,7 @@ class Worker:
 
     engine: Engine
     luck: random.Random
+    outage_until_s: float
     two_commits: bool
     now: float = 0.0
     attempts: int = 0
@@ -115,7 +117,7 @@ class Worker:
 
     def _call(self, event: Event) -> None:
         self.now += 0.0005
-        if self.now < OUTAGE_UNTIL_S:
+        if self.now < self.outage_until_s:
             raise DownstreamError(f"downstream refuses connections for {event.kind} events")
 
     def _fail(self, session: Session, state: ProcessingState, started_at: float, error: str) -> None:
@@ -182,9 +184,10 @@ def _run(worker: Worker, events: int) -> None:
 def measure(events: int, two_commits: bool = False) -> Measurement:
     """Run the naive lifecycle over that many events."""
     _mapped.configure()
+    outage_until_s = max(fault.at_s + (fault.for_s or 0.0) for fault in storm().faults)
     with timed() as watch:
         store = open_store()
-        worker = Worker(store.engine, random.Random(1), two_commits)
+        worker = Worker(store.engine, random.Random(1), outage_until_s, two_commits)
         _run(worker, events)
     store.close()
     name = "orm, two commits" if two_commits else "orm"

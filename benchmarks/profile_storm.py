@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=storm.EVENTS)
     parser.add_argument("--top", type=int, default=25)
     options = parser.parse_args()
-    running, reading = storm.measure(options.events)
+    running, reading = storm.measure(storm.storm(options.events))
     for name, what in (("run", running), ("frames", reading)):
         print(f"{name:>7}: {what.us_each:.1f} µs CPU per attempt, {what.count / what.cpu_s:,.0f} attempts/s")
     print_statements(options.events)

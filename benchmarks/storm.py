@@ -41,18 +41,22 @@ def slots(scenario: Scenario) -> int:
     return scenario.workers.count * scenario.workers.concurrency
 
 
-def measure(events: int = EVENTS) -> tuple[Measurement, Measurement]:
-    """Run the storm; return what the run took, and what reading its frames out of the store took on top."""
+def crowded(events: int) -> Scenario:
+    """Return the shipped storm with that many events and nothing else changed."""
+    return load(FILE, [f"arrivals.events={events}"])
+
+
+def measure(scenario: Scenario) -> tuple[Measurement, Measurement]:
+    """Run a storm; return what the run took, and what reading its frames out of the store took on top."""
     from tem_sim.sim.world import World
 
-    scenario = storm(events)
     with timed() as running:
         world = World(scenario, SEED, "sqlite://")
         world.run()
     peak_after_run_mb = peak_mb()
     with timed() as reading:
         run = world.read_out()
-    attempts = len(run.attempts)
+    events, attempts = len(run.events), len(run.attempts)
     world.close()
     facts = {
         "events": float(events),
