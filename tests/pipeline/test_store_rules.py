@@ -27,7 +27,7 @@ OF_STATE = {
 NOTHING_SET = dict.fromkeys(("lease_owner", "lease_expires_at", "finished_at", "next_retry_at"))
 PAIRS = [(before, after) for before, after in itertools.product(State, State) if before is not after]
 ILLEGAL = [pair for pair in PAIRS if pair not in LEGAL_EDGES]
-LEGAL = [(before, after, cause) for before, after in PAIRS for cause in CAUSES.get((before, after), ())]
+LEGAL = [(before, after, cause) for before, after in PAIRS for cause in sorted(CAUSES.get((before, after), ()))]
 
 
 def shaped(state: State) -> dict[str, object]:
