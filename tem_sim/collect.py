@@ -33,9 +33,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What happened outside the store. Times are seconds on the store's own time line."""
+    """What happened outside the store. Times are seconds on the store's own time line.
+
+    `effects` and `abandoned` are keyed by (event_id, attempt_no): when the attempt's side effect happened, and when the
+    handler's call of an attempt began that was never finished, which no worker lived to record.
+    """
 
     effects: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    abandoned: Mapping[tuple[int, int], float] = field(default_factory=dict)
     deliveries: Sequence[Delivery] = ()
     samples: Sequence[tuple[float, str, float]] = ()
     faults: Sequence[Any] = ()
@@ -201,7 +206,9 @@ def _attempts(read: _Reader, transitions: pd.DataFrame, observed: Observed, end_
         codes = _placed(recorded[name].codes, at, np.full(len(claims), -1))
         columns[name] = pd.Categorical.from_codes(codes.tolist(), categories=recorded[name].categories)
     columns["outcome"] = columns["outcome"].add_categories("unfinished").fillna("unfinished")
-    columns["effect_s"] = _effects(observed.effects, places, stride, end_s) - read.start_s
+    seen = (_by_place(times, places, stride, end_s) - read.start_s for times in (observed.effects, observed.abandoned))
+    columns["effect_s"], began_s = seen
+    columns["started_s"] = np.where(np.isnan(columns["started_s"]), began_s, columns["started_s"])
     return conform("attempts", columns)
 
 
@@ -210,14 +217,14 @@ def _placed(values: Any, at: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -
     return into
 
 
-def _effects(
-    effects: Mapping[tuple[int, int], float], places: np.ndarray[Any, Any], stride: int, end_s: float
+def _by_place(
+    times_of: Mapping[tuple[int, int], float], places: np.ndarray[Any, Any], stride: int, end_s: float
 ) -> np.ndarray[Any, Any]:
-    """Return when each attempt's side effect happened; NaN where it did not before the run's end."""
+    """Return what was seen of each attempt, in the order of `places`; NaN for what was not before the run's end."""
     at_s = np.full(len(places), np.nan)
-    if effects:
-        keys = np.array(list(effects), dtype=np.int64)
-        times = np.fromiter(effects.values(), dtype=np.float64, count=len(keys))
+    if times_of:
+        keys = np.array(list(times_of), dtype=np.int64)
+        times = np.fromiter(times_of.values(), dtype=np.float64, count=len(keys))
         at_s[np.searchsorted(places, keys[:, 0] * stride + keys[:, 1])] = np.where(times <= end_s, times, np.nan)
     return at_s
 

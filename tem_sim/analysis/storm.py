@@ -95,12 +95,13 @@ def extinct_rate(run: Run) -> float:
 def wasted_work(run: Run) -> pd.DataFrame:
     """Return the attempts that finished no event: index `outcome`, columns `attempts` and `worker_s`.
 
-    `worker_s` sums the time from the handler call's beginning to its end; attempts that never began add none.
+    `worker_s` sums the time from the handler call's beginning to its end. Attempts that never began add none, nor do
+    lost ones: when their worker died is not in the frames, only when it was noticed.
     """
     import pandas as pd
 
     attempts = run.attempts
-    spent_s = (attempts["finished_s"] - attempts["started_s"]).clip(lower=0)
+    spent_s = (attempts["finished_s"] - attempts["started_s"]).clip(lower=0).where(attempts["outcome"] != "lost")
     by_outcome = spent_s.groupby(attempts["outcome"], observed=False)
     table = pd.DataFrame({"attempts": by_outcome.size(), "worker_s": by_outcome.sum()})
     return table.reindex(pd.Index(WASTED, name="outcome"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,9 @@ class Dependency:
         self.refused_in_outage = 0
         # When each attempt's side effect really happened, keyed by (event_id, attempt_no).
         self.effects: dict[tuple[int, int], float] = {}
+        # When each call began whose attempt was never finished, because its worker died or the run ended.
+        self.abandoned: dict[tuple[int, int], float] = {}
+        self._begun: defaultdict[str, list[tuple[int, int, float]]] = defaultdict(list)
         self.servers = Servers(model.capacity) if model.capacity is not None else None
         self._uniform = streams.uniform
         self._crash = crash
@@ -76,6 +80,9 @@ class Dependency:
     def handle(self, event: ClaimedEvent) -> None:
         """Do one attempt under simulated time; raise what the downstream answers when it does not succeed."""
         self.kernel.checkpoint()
+        caller = self.kernel.current
+        assert caller is not None
+        self._begun[caller.name].append((event.event_id, event.attempt_no, self.kernel.now))
         self.calls += 1
         self.busy += 1
         try:
@@ -84,6 +91,15 @@ class Dependency:
             self._call(event)
         finally:
             self.busy -= 1
+
+    def settled(self, caller: str) -> None:
+        """Forget the calls of a batch that its worker has brought to its end."""
+        self._begun.pop(caller, None)
+
+    def abandon(self, caller: str) -> None:
+        """Keep the calls of a batch whose worker died: nobody else will ever say that they were made."""
+        for event_id, attempt_no, began_at in self._begun.pop(caller, ()):
+            self.abandoned[event_id, attempt_no] = began_at
 
     def _refuse_in_outage(self) -> None:
         self.refused_in_outage += 1

@@ -7,6 +7,7 @@ from functools import partial
 
 from tem_sim.pipeline.tasks import Pipeline, process_events_batch
 from tem_sim.sim.broker import Consumer, SimBroker
+from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.kernel import Node
 
 
@@ -17,6 +18,7 @@ class Worker:
     node: Node
     broker: SimBroker
     pipe: Pipeline
+    dependency: Dependency
     concurrency: int
     prefetch: int
     startup_s: float
@@ -38,6 +40,8 @@ class Worker:
 
     def _die(self) -> None:
         self.busy = 0
+        for slot in range(self.concurrency):
+            self.dependency.abandon(f"{self.node.name}/{slot}")
         if self._consumer is not None:
             self.broker.abandon(self._consumer)
             self._consumer = None
@@ -52,6 +56,7 @@ class Worker:
                 consumer.ack(message)
             self.busy += 1
             process_events_batch(self.pipe, worker=name)
+            self.dependency.settled(name)
             self.busy -= 1
             if not self.ack_early:
                 consumer.ack(message)

@@ -130,6 +130,7 @@ class World:
             node=self.kernel.node(name),
             broker=self.broker,
             pipe=self._pipeline(name),
+            dependency=self.dependency,
             concurrency=model.concurrency,
             prefetch=model.prefetch,
             startup_s=model.startup_s,
@@ -270,6 +271,7 @@ class World:
         self.kernel.close()
         observed = Observed(
             effects=self.dependency.effects,
+            abandoned=self.dependency.abandoned,
             deliveries=[
                 Delivery(event_id, seen.user_id, seen.key or "", seen.first_s, seen.shown, seen.received)
                 for event_id, seen in self.gateway.seen.items()

@@ -85,6 +85,11 @@ def test_a_killed_worker_loses_what_it_held_and_works_again_after_its_restart() 
     lost = of_it[of_it["outcome"] == "lost"]
     assert len(lost) >= 1
     assert (lost["claimed_s"] <= 10.0).all()
+    # The calls it had made are known, though it lived to record none of them.
+    called = lost["started_s"].notna()
+    assert called.any()
+    assert (lost["started_s"][called] <= 10.0).all()
+    assert not lost["effect_s"][~called].notna().any()
     # Declared lost by the rescue, at the first tick after the lease.
     assert lost["finished_s"].between(10.0, 20.1).all()
     # It boots for a second.
