@@ -31,7 +31,9 @@ class Spent:
 def kind_of(sql: str) -> str:
     """Name a statement by its verb, its table and, where several share those, by what tells them apart."""
     words = re.sub(r"\s+", " ", sql).strip()
-    found = re.match(r"(INSERT INTO|UPDATE|SELECT .*? FROM|BEGIN IMMEDIATE|COMMIT|ROLLBACK)(?: (\w+))?", words)
+    found = re.match(
+        r"(INSERT INTO|UPDATE(?: OR FAIL)?|SELECT .*? FROM|BEGIN IMMEDIATE|COMMIT|ROLLBACK)(?: (\w+))?", words
+    )
     if found is None:
         return words[:40]
     verb, table = found.group(1).split()[0], found.group(2) or ""
