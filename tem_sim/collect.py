@@ -16,7 +16,7 @@ from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, event_table, notification, processing_state, transition
 
 # Rows are fetched and packed this many at a time: as Python tuples, two million of them would not fit the memory limit.
-CHUNK = 20_000
+CHUNK = 5_000
 
 
 @dataclass(frozen=True, slots=True)

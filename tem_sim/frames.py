@@ -202,8 +202,8 @@ def _integers(column: Column, values: Any) -> pd.Series[Any]:
     given = np.asarray(values)
     if given.size == 0:
         return pd.Series(np.empty(0, dtype=column.dtype))
-    made = given.astype(column.dtype)
-    if not np.array_equal(made, given):
+    made = given.astype(column.dtype, copy=False)
+    if made is not given and not np.array_equal(made, given):
         raise ValueError(f"not whole {column.dtype} numbers")
     return pd.Series(made, copy=False)
 
@@ -234,8 +234,8 @@ def digest(transitions: pd.DataFrame) -> str:
     order = np.lexsort((transitions["seq"].to_numpy(), transitions["event_id"].to_numpy()))
     sha = hashlib.sha256()
     # Chunks keep the Python objects of two million rows from living at the same time.
-    for start in range(0, len(order), 100_000):
-        rows = order[start : start + 100_000]
+    for start in range(0, len(order), 20_000):
+        rows = order[start : start + 20_000]
         micros = np.rint(transitions["at_s"].to_numpy()[rows] * 1e6).astype(np.int64).tolist()
         event_ids, attempts = (transitions[name].to_numpy()[rows].tolist() for name in ("event_id", "attempt_no"))
         labels = (_words(transitions[name], rows) for name in ("before", "after", "cause", "actor"))

@@ -27,11 +27,12 @@ class SimStore(Store):
     whatever `insert=True` says, so BEGIN would have been said before.
     """
 
-    __slots__ = ("_kernel", "_latency_s", "transactions")
+    __slots__ = ("_held", "_kernel", "_latency_s", "transactions")
 
     def __init__(self, engine: Engine, kernel: Kernel, latency_s: Callable[[], float]) -> None:
         super().__init__(engine)
         self.transactions = 0
+        self._held: Connection | None = None
         self._kernel = kernel
         self._latency_s = latency_s
 
@@ -41,8 +42,17 @@ class SimStore(Store):
         if self._kernel.current is not None:
             self.transactions += 1
             self._kernel.sleep(self._latency_s())
-        with self.engine.begin() as connection:
-            yield connection
+        # There is one connection only, so it need not go back to the pool in between, which costs more than a BEGIN.
+        if self._held is None:
+            self._held = self.engine.connect()
+        with self._held.begin():
+            yield self._held
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._held is not None:
+            self._held.close()
+        super().close()
 
 
 class Database:

@@ -161,7 +161,10 @@ def test_every_mistake_of_every_file_is_told_and_nothing_runs(storm):
     ("words", "message"),
     [
         (["--store", "mysql://somewhere"], "store: give sqlite://, sqlite:///file.db or postgresql+psycopg://"),
-        (["--store", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "store: cannot use postgresql+psycopg://me:***@127.0.0.1:1/x"),
+        (
+            ["--store", "postgresql+psycopg://me:secret@127.0.0.1:1/x"],
+            "store: cannot use postgresql+psycopg://me:***@127.0.0.1:1/x",
+        ),
         (["--seed", "-1"], "--seed"),
         (["--bogus"], "--bogus"),
         (["--out", "foreign"], "foreign: exists and holds no run"),

@@ -10,7 +10,14 @@ from pydantic.fields import FieldInfo
 from tem_sim.scenario import arrivals, distributions, faults, handler, models, policy
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.loader import load
-from tem_sim.scenario.quantities import DURATION_PATTERN, PPM_PATTERN, RATE_PATTERN, SIGNED_PATTERN
+from tem_sim.scenario.quantities import (
+    DURATION_PATTERN,
+    POSITIVE_DURATION_PATTERN,
+    POSITIVE_RATE_PATTERN,
+    PPM_PATTERN,
+    RATE_PATTERN,
+    SIGNED_PATTERN,
+)
 from tem_sim.scenario.replay import Replay
 from tem_sim.scenario.schema import json_schema
 
@@ -20,8 +27,10 @@ _SCHEMA: Schema = json_schema()
 _DEFS: Schema = _SCHEMA["$defs"]
 _PATTERNS = {
     DURATION_PATTERN: "duration",
+    POSITIVE_DURATION_PATTERN: "duration > 0",
     SIGNED_PATTERN: "signed duration",
     RATE_PATTERN: "rate",
+    POSITIVE_RATE_PATTERN: "rate > 0",
     PPM_PATTERN: "drift",
 }
 _PLAIN = {"boolean": "`true` or `false`", "string": "text", "integer": "whole number", "number": "number"}
@@ -172,8 +181,7 @@ def _choices(choices: list[Schema]) -> Iterator[str]:
     """Yield the words of each choice; a quantity with a unit may also be a bare number, which goes without saying."""
     for choice in choices:
         if choice.get("pattern") in _PATTERNS:
-            above = any("exclusiveMinimum" in other for other in choices)
-            yield _PATTERNS[choice["pattern"]] + (" > 0" if above else "")
+            yield _PATTERNS[choice["pattern"]]
         elif choice.get("type") == "number" and any("pattern" in other for other in choices):
             continue
         elif "oneOf" in choice and _first(choice) in _SAID_SHORT:
@@ -200,7 +208,7 @@ def _referred(name: str) -> str:
 def _plain(schema: Schema) -> str:
     if (schema["type"], schema.get("minimum"), schema.get("maximum")) == ("number", 0, 1):
         return "fraction"
-    bounds = {"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "maximum": "≤", "le": "≤"}
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
     said = [f"{sign} {schema[key]:,}" for key, sign in bounds.items() if key in schema]
     return f"{_PLAIN[schema['type']]} {', '.join(said)}".strip()
 

@@ -79,8 +79,7 @@ def test_a_delay_that_is_no_sensible_number_of_seconds_is_refused(kind, field, v
         ),
         (
             lambda: Backoff(Exponential(10.0), cap_s=5.0),
-            "Backoff.cap_s: must be >= the first delay of the growth (10), got 5.0; "
-            "raise the cap or lower the base",
+            "Backoff.cap_s: must be >= the first delay of the growth (10), got 5.0; raise the cap or lower the base",
         ),
         (
             lambda: Backoff(cap_s=math.nan),
@@ -170,9 +169,7 @@ def test_one_previous_delay_is_needed_per_draw():
         policy.delays(2, np.random.default_rng(1), 3, np.ones(2))
 
 
-@pytest.mark.parametrize(
-    "growth", [Exponential(1.0), Polynomial(1.0, 50), Fibonacci(1.0), Linear(1.0)], ids=repr
-)
+@pytest.mark.parametrize("growth", [Exponential(1.0), Polynomial(1.0, 50), Fibonacci(1.0), Linear(1.0)], ids=repr)
 def test_uncapped_growth_saturates_at_ten_years(growth):
     assert growth.value_s(10**400) == MAX_DELAY_S
     assert Backoff(growth, Full()).support(10**400) == (0.0, MAX_DELAY_S)

@@ -101,13 +101,9 @@ def test_celery_autoretry_and_the_preset_have_the_same_distribution():
 
 @pytest.mark.parametrize(("factor", "maximum"), [(1, 600), (2.9, 100), (0.5, 7), (30, 45.8)])
 def test_celery_autoretry_without_jitter_truncates_its_settings(factor, maximum):
-    policy = preset_policy(
-        "celery-autoretry", retry_backoff=factor, retry_backoff_max=maximum, retry_jitter=False
-    )
+    policy = preset_policy("celery-autoretry", retry_backoff=factor, retry_backoff_max=maximum, retry_jitter=False)
     for retry in RETRIES:
-        expected_s = celery.utils.time.get_exponential_backoff_interval(
-            int(max(1.0, factor)), retry - 1, int(maximum)
-        )
+        expected_s = celery.utils.time.get_exponential_backoff_interval(int(max(1.0, factor)), retry - 1, int(maximum))
         assert policy.delay(retry, random.Random(1)) == expected_s
 
 
@@ -178,23 +174,17 @@ def test_taskiq_retries_once_less_than_its_retry_count():
     broker, middleware = taskiq.InMemoryBroker(), Booking(default_retry_label=True)
     middleware.set_broker(broker)
     for failures in range(5):
-        message = taskiq.TaskiqMessage(
-            task_id="1", task_name="t", labels={"_retries": failures}, args=[], kwargs={}
-        )
+        message = taskiq.TaskiqMessage(task_id="1", task_name="t", labels={"_retries": failures}, args=[], kwargs={})
         result = taskiq.TaskiqResult(is_err=True, return_value=None, execution_time=0)
         asyncio.run(middleware.on_error(message, result, OSError()))
     assert len(booked) == PRESETS["taskiq"].policy.max_retries
 
 
-@pytest.mark.parametrize(
-    ("wait", "linear", "exponential"), [(0, 0, 5), (3, 0, 0), (1, 2, 3), (0, 7, 1), (0, 0, 0)]
-)
+@pytest.mark.parametrize(("wait", "linear", "exponential"), [(0, 0, 5), (3, 0, 0), (1, 2, 3), (0, 7, 1), (0, 0, 0)])
 def test_procrastinate_value_for_value(monkeypatch, wait, linear, exponential):
     now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     monkeypatch.setattr(procrastinate.utils, "utcnow", lambda: now)
-    strategy = procrastinate.RetryStrategy(
-        max_attempts=10, wait=wait, linear_wait=linear, exponential_wait=exponential
-    )
+    strategy = procrastinate.RetryStrategy(max_attempts=10, wait=wait, linear_wait=linear, exponential_wait=exponential)
     policy = preset_policy(
         "procrastinate", wait_s=wait, linear_wait_s=linear, exponential_wait=exponential, max_retries=10
     )

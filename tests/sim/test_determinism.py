@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import POSTGRESQL
 from sim_worlds import burst, scenario
 from sqlalchemy import Engine, inspect
 
@@ -90,8 +89,8 @@ def test_on_a_file(made: Scenario, in_memory: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_on_postgresql(made: Scenario, in_memory: Run, postgresql_server: Engine) -> None:
-    world = World(made, made.seed, POSTGRESQL)
+def test_on_postgresql(made: Scenario, in_memory: Run, postgresql_server: Engine, postgresql_url: str) -> None:
+    world = World(made, made.seed, postgresql_url)
     world.run()
     on_server = world.read_out()
     schema = world.database._schema
