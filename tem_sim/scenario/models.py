@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tem_sim.pipeline.backoff import Policy
 from tem_sim.pipeline.settings import Isolation, Settings, WriteGuard
@@ -24,10 +24,19 @@ from tem_sim.scenario.quantities import (
     PositiveCount,
     PositiveDuration,
     Some,
+    Switch,
     Weight,
     refused,
     whole,
 )
+
+MAX_WORKERS = 10_000
+MAX_USERS = 1_000_000
+
+
+def _up_to(most: int) -> WithJsonSchema:
+    """Return the schema of a count from 1 to `most`."""
+    return WithJsonSchema({"type": "integer", "minimum": 1, "maximum": most})
 
 
 def _some_kinds(kinds: dict[str, float]) -> dict[str, float]:
@@ -85,7 +94,7 @@ class Pipeline(Model):
         description="What a worker checks before it writes: stale (the historic bug), refresh (the historic fix), "
         "row_lock, version or fenced.",
     )
-    outbox: bool = Field(True, description="Keep notifications in the store until they are acknowledged.")
+    outbox: Switch = Field(True, description="Keep notifications in the store until they are acknowledged.")
     isolation: Isolation = Field(
         Isolation.EVENT, description="Whether a failure is the event's own, or fails its whole batch."
     )
@@ -110,7 +119,7 @@ class Pipeline(Model):
 class Workers(Model):
     """The pool of workers."""
 
-    count: Annotated[int, BeforeValidator(whole(1, 10_000)), Field(ge=1, le=10_000)] = Field(
+    count: Annotated[int, BeforeValidator(whole(1, MAX_WORKERS)), _up_to(MAX_WORKERS)] = Field(
         4, description="Worker nodes, named worker-1 and so on."
     )
     concurrency: PositiveCount = Field(4, description="Tasks that a worker runs at the same time.")
@@ -133,7 +142,7 @@ class Beat(Model):
 class Broker(Model):
     """The task queue on Redis."""
 
-    durable: bool = Field(True, description="Whether messages survive a restart.")
+    durable: Switch = Field(True, description="Whether messages survive a restart.")
     ack: Literal["early", "late"] = Field("early", description="Acknowledge a wake-up before its task, or after it.")
     visibility_timeout_s: PositiveDuration = Field(
         3600.0, alias="visibility_timeout", description="The age at which an unacknowledged wake-up is delivered again."
@@ -158,7 +167,7 @@ class Store(Model):
 class Users(Model):
     """The users, their connections to the gateway, and how long a notification takes."""
 
-    count: Annotated[int, BeforeValidator(whole(1, 1_000_000)), Field(ge=1, le=1_000_000)] = Field(
+    count: Annotated[int, BeforeValidator(whole(1, MAX_USERS)), _up_to(MAX_USERS)] = Field(
         100, description="How many users there are; each event belongs to one."
     )
     connected: Fraction = Field(1.0, description="The share of users who are connected at the start.")
@@ -194,9 +203,7 @@ class Scenario(Model):
 
     name: str = Field(alias="scenario", min_length=1, description="The scenario's name.")
     about: str = Field("", description="What it shows, in one line.")
-    seed: Annotated[int, BeforeValidator(whole(0)), Field(ge=0)] = Field(
-        1, description="The root of all chance; the same seed is the same run."
-    )
+    seed: Count = Field(1, description="The root of all chance; the same seed is the same run.")
     horizon_s: PositiveDuration = Field(600.0, alias="horizon", description="When the run ends at the latest.")
     stop: Literal["drained", "horizon"] = Field(
         "drained",

@@ -35,6 +35,7 @@ from tem_sim.scenario.quantities import (
     PositiveDuration,
     Power,
     Some,
+    Switch,
     positive_duration_s,
     whole,
 )
@@ -122,12 +123,14 @@ class Growing(Model):
     cap_s: Off[PositiveDuration] = Field(
         None, alias="cap", description="The longest wait before jitter; `off` for none."
     )
-    cap_after_jitter: bool = Field(
+    cap_after_jitter: Switch = Field(
         False, description="Clip the jittered wait instead; piles up on the cap what would have passed it."
     )
     max_retries: Off[Count] = Field(5, description="Retries after the first attempt; `off` to retry for ever.")
     budget_s: Off[PositiveDuration] = Field(
-        None, alias="budget", description="Time from the first failure within which a retry must start; `off` for none."
+        None,
+        alias="budget",
+        description="Time from the submit, or the last replay, within which a retry must start; `off` for none.",
     )
 
     def growth_value(self) -> growths.Growth:
@@ -263,10 +266,13 @@ class PresetBackoff(Model):
     max_retries: Annotated[int | Literal["off"] | None, _OrOff(whole(0), "count")] = Field(
         None, description="Retries after the first attempt, `off` to retry for ever; the preset's own when left out."
     )
-    budget_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "duration")] = Field(
-        None, alias="budget", description="Time for all retries, `off` for no limit; the preset's own when left out."
+    budget_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "positive_duration")] = Field(
+        None,
+        alias="budget",
+        description="Time from the submit, or the last replay, within which a retry must start, `off` for no limit; "
+        "the preset's own when left out.",
     )
-    cap_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "duration")] = Field(
+    cap_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "positive_duration")] = Field(
         None, alias="cap", description="The longest wait, for presets that have one; the preset's own when left out."
     )
 

@@ -27,6 +27,9 @@ _PER_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 DURATION_PATTERN = r"^[+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(us|µs|μs|ms|s|m|h|d))+$"
 SIGNED_PATTERN = DURATION_PATTERN.replace("[+]", "[+-]")
 RATE_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*/\s*(s|m|min|h)$"
+# A number that is not 0 has a digit that is not 0 before its exponent.
+POSITIVE_DURATION_PATTERN = DURATION_PATTERN.replace("^", "^(?=.*[1-9])", 1)
+POSITIVE_RATE_PATTERN = RATE_PATTERN.replace("^", "^(?=[0.]*[1-9])", 1)
 PPM_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*ppm$"
 _DURATION = re.compile(SIGNED_PATTERN)
 _RATE = re.compile(RATE_PATTERN)
@@ -97,6 +100,13 @@ def fraction(value: object) -> float:
     if number is None or not 0 <= number <= 1:
         raise refused("must be between 0 and 1", "write a fraction such as 0.25")
     return number
+
+
+def switch(value: object) -> bool:
+    """Return a setting that is on or off; in YAML 1.2 yes, no, on and off are text."""
+    if not isinstance(value, bool):
+        raise refused("must be true or false", "write true to switch it on, false to switch it off")
+    return value
 
 
 def drift(value: object) -> float:
@@ -220,29 +230,31 @@ def _off(value: object) -> object:
 DURATION_SCHEMA: JsonSchemaValue = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]
 }
+POSITIVE_DURATION_SCHEMA: JsonSchemaValue = {
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": POSITIVE_DURATION_PATTERN}]
+}
 SHORTHANDS: dict[str, JsonSchemaValue] = {
     "duration": DURATION_SCHEMA,
+    "positive_duration": POSITIVE_DURATION_SCHEMA,
     "count": {"type": "integer", "minimum": 0},
     "jitter": {"enum": ["none", "full", "equal", "proportional", "decorrelated"]},
 }
-
-
-def _above_0(schema: JsonSchemaValue) -> JsonSchemaValue:
-    _, text = schema["anyOf"]
-    return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, text]}
 
 
 _SIGNED_SCHEMA: JsonSchemaValue = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": SIGNED_PATTERN}]}
 _RATE_SCHEMA: JsonSchemaValue = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": RATE_PATTERN}]
 }
+_POSITIVE_RATE_SCHEMA: JsonSchemaValue = {
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": POSITIVE_RATE_PATTERN}]
+}
 _DRIFT_SCHEMA: JsonSchemaValue = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": PPM_PATTERN}]}
 
 Duration = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(DURATION_SCHEMA)]
-PositiveDuration = Annotated[float, BeforeValidator(positive_duration_s), WithJsonSchema(_above_0(DURATION_SCHEMA))]
+PositiveDuration = Annotated[float, BeforeValidator(positive_duration_s), WithJsonSchema(POSITIVE_DURATION_SCHEMA)]
 SignedDuration = Annotated[float, BeforeValidator(signed_duration_s), WithJsonSchema(_SIGNED_SCHEMA)]
 Rate = Annotated[float, BeforeValidator(rate_per_s), WithJsonSchema(_RATE_SCHEMA)]
-PositiveRate = Annotated[float, BeforeValidator(positive_rate_per_s), WithJsonSchema(_above_0(_RATE_SCHEMA))]
+PositiveRate = Annotated[float, BeforeValidator(positive_rate_per_s), WithJsonSchema(_POSITIVE_RATE_SCHEMA)]
 Fraction = Annotated[float, BeforeValidator(fraction), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 Drift = Annotated[float, BeforeValidator(drift), WithJsonSchema(_DRIFT_SCHEMA)]
 Weight = Annotated[float, BeforeValidator(number_above(0)), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
@@ -261,6 +273,9 @@ Tail = Annotated[
 ]
 Count = Annotated[int, BeforeValidator(whole(0)), WithJsonSchema({"type": "integer", "minimum": 0})]
 PositiveCount = Annotated[int, BeforeValidator(whole(1)), WithJsonSchema({"type": "integer", "minimum": 1})]
+
+# Pydantic by itself would also take 1, "yes" and "off". In YAML 1.2 words are text, and the schema knows booleans only.
+Switch = Annotated[bool, BeforeValidator(switch)]
 
 
 def _not_empty(values: tuple[T, ...]) -> tuple[T, ...]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts that the rules look at; None for one that is wrong. Faults and arrivals come with their index."""
+    """The parts that the rules look at; None for one that is wrong. Faults and arrivals come with their index.
+
+    `starts_s` has also the faults that are wrong elsewhere: index, key and time of their beginning.
+    """
 
     horizon_s: float | None
     workers: int | None
@@ -32,6 +35,7 @@ class Parts:
     special_kinds: tuple[str, ...]
     arrivals: tuple[tuple[int, Arrival], ...]
     faults: tuple[tuple[int, AnyFault], ...]
+    starts_s: tuple[tuple[int, str, float], ...]
 
     @classmethod
     def of(cls, scenario: Scenario) -> Parts:
@@ -44,6 +48,7 @@ class Parts:
             special_kinds=tuple(scenario.handler.kinds),
             arrivals=tuple(enumerate(scenario.arrivals)),
             faults=tuple(enumerate(scenario.faults)),
+            starts_s=tuple((index, _start_key(fault), fault.start_s) for index, fault in enumerate(scenario.faults)),
         )
 
 
@@ -86,11 +91,14 @@ def _kinds(parts: Parts) -> Iterator[Broken]:
 
 
 def _faults_in_time(parts: Parts) -> Iterator[Broken]:
-    for index, fault in parts.faults:
-        if parts.horizon_s is not None and fault.start_s >= parts.horizon_s:
-            key = "from" if getattr(fault, "from_s", None) else "at"
+    for index, key, start_s in parts.starts_s:
+        if parts.horizon_s is not None and start_s >= parts.horizon_s:
             rule = f"must be before the horizon ({parts.horizon_s:g} s); raise the horizon or bring it forward"
-            yield Broken(("faults", index, key), rule, fault.start_s)
+            yield Broken(("faults", index, key), rule, start_s)
+
+
+def _start_key(fault: AnyFault) -> str:
+    return "from" if getattr(fault, "from_s", None) else "at"
 
 
 def _targets(parts: Parts) -> Iterator[Broken]:

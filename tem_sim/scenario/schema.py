@@ -11,6 +11,8 @@ from tem_sim.scenario.models import Scenario
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import core_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_-]*\}$"}
@@ -27,7 +29,7 @@ def json_schema() -> dict[str, JsonValue]:
     definitions = cast("dict[str, dict[str, JsonValue]]", schema.pop("$defs"))
     for definition in (schema, *definitions.values()):
         _finish(definition, definitions)
-    cast("dict[str, JsonValue]", definitions["PresetBackoff"]["properties"])["preset"] = _preset()
+    _finish_preset(cast("dict[str, dict[str, JsonValue]]", definitions["PresetBackoff"]["properties"]))
     definitions["Variable"] = {"description": "The value of a variable under vars.", **_VARIABLE}
     _add_file_keys(schema)
     return {"$schema": DIALECT, **schema, "title": "tem-sim scenario", "$defs": cast("JsonValue", definitions)}
@@ -40,6 +42,12 @@ class _Generator(GenerateJsonSchema):
         if dft is None:
             return "off"
         return dft.resolved() if isinstance(dft, Model) else super().encode_default(dft)
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Leave out `discriminator`, which is OpenAPI's; to JSON Schema the members' constants say the same."""
+        union = super().tagged_union_schema(schema)
+        union.pop("discriminator", None)
+        return union
 
 
 def _finish(definition: dict[str, JsonValue], definitions: dict[str, dict[str, JsonValue]]) -> None:
@@ -86,10 +94,14 @@ def _choices(prop: dict[str, JsonValue]) -> list[JsonValue]:
     return [cast("JsonValue", prop)]
 
 
-def _preset() -> dict[str, JsonValue]:
+def _finish_preset(properties: dict[str, dict[str, JsonValue]]) -> None:
+    """List the presets, and leave out the limits' defaults: when left out, a limit is the preset's own."""
     from tem_sim.pipeline.presets import PRESETS
 
-    return {"description": "The policy's name, as `tem-sim policies` lists it.", "enum": list(PRESETS)}
+    for prop in properties.values():
+        prop.pop("default", None)
+    about = properties["preset"]["description"]
+    properties["preset"] = {"description": about, "enum": list(PRESETS)}
 
 
 def _add_file_keys(schema: dict[str, JsonValue]) -> None:

@@ -16,7 +16,7 @@ from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import Problem, ScenarioError, Spot, did_you_mean
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.models import Events, Scenario, Workers
-from tem_sim.scenario.quantities import PositiveDuration
+from tem_sim.scenario.quantities import Duration, PositiveDuration
 from tem_sim.scenario.tree import Items, Leaf, Step, Table, Tree, plain, written
 from tem_sim.scenario.vocabulary import known_keys, known_kinds
 
@@ -47,7 +47,8 @@ def checked(tree: Table, folder: Path, problems: list[Problem]) -> Scenario:
         known = {problem.path for problem in problems}
         broken = _rules_of_parts(data, folder)
         found = [_problem(tree, details) for details in error.errors(include_url=False)]
-        found += [_rule_problem(tree, rule) for rule in broken]
+        paths = {problem.path for problem in found}
+        found += [problem for rule in broken if (problem := _rule_problem(tree, rule)).path not in paths]
         problems = [*problems, *_distinct(problem for problem in found if not _told(problem.path, known))]
         raise ScenarioError(_in_order(problems)) from None
     if problems:
@@ -92,6 +93,7 @@ def _rules_of_parts(data: dict[str, JsonValue], folder: Path) -> list[Broken]:
         special_kinds=tuple(special) if isinstance(special, dict) else (),
         arrivals=_sound(TypeAdapter(Arrival), arrivals if isinstance(arrivals, list) else [arrivals], folder),
         faults=_sound(TypeAdapter(Fault), data.get("faults"), folder),
+        starts_s=_starts_s(data.get("faults"), folder),
     )
     return rules.broken(parts)
 
@@ -109,6 +111,17 @@ def _sound(adapter: TypeAdapter[T], items: JsonValue, folder: Path) -> tuple[tup
     return tuple((index, item) for index, item in enumerate(found) if item is not None)
 
 
+def _starts_s(faults: JsonValue, folder: Path) -> tuple[tuple[int, str, float], ...]:
+    """Return when each fault begins that says so in order, whatever else is wrong with it."""
+    found = []
+    for index, fault in enumerate(faults if isinstance(faults, list) else []):
+        if isinstance(fault, dict):
+            # Only a fault with a rate has a window to begin.
+            key = "from" if "rate" in fault and "at" not in fault else "at"
+            found.append((index, key, _part(TypeAdapter(Duration), fault.get(key), folder)))
+    return tuple((index, key, start_s) for index, key, start_s in found if start_s is not None)
+
+
 # --- one error
 
 
@@ -123,6 +136,12 @@ def _problem(tree: Table, error: ErrorDetails) -> Problem:
         hint = did_you_mean(error["loc"][-1], keys) or f"known here are {', '.join(keys)}"
         return Problem(where.key or where.tree.spot, where.path, "unknown key", hint=hint)
     if kind == "missing":
+        if isinstance(where.tree, Leaf):
+            # A name stands for a mapping here, and the mapping has a key that the name cannot give.
+            key, name = error["loc"][-1], where.tree.text
+            return _about_value(
+                where._replace(path=f"{where.path}.{key}"), f"is required; write {{kind: {name}, {key}: ...}}"
+            )
         return Problem(where.tree.spot, where.path, "is required")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _wrong_kind(tree, error)

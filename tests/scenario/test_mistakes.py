@@ -88,6 +88,9 @@ def test_a_slip_of_the_pen_is_met_with_what_was_meant(section: str, hint: str) -
         ("events: {kinds: {}}", "events.kinds", "at least one kind"),
         ("pipeline: {lease: false}", "pipeline.lease", "write off"),
         ("pipeline: {outbox: perhaps}", "pipeline.outbox", "true or false"),
+        ("pipeline: {outbox: yes}", "pipeline.outbox", "true or false"),
+        ("broker: {durable: 1}", "broker.durable", "true or false"),
+        ("pipeline: {backoff: {jitter: additive}}", "pipeline.backoff.jitter.width", "{kind: additive, width: ...}"),
         ("pipeline: [1]", "pipeline", "mapping"),
         ("pipeline: {backoff: {base: 10s, cap: 5s}}", "pipeline.backoff.cap", "at least the first wait (10 s)"),
         ("pipeline: {backoff: {preset: sidekiq, cap: 5s}}", "pipeline.backoff.cap", "has no cap"),
@@ -159,6 +162,23 @@ def test_too_many_events_are_refused_at_the_load_that_brings_them() -> None:
     (problem,) = problems_of(MINIMAL + "events: {limit: 2}\n")
     assert (problem.line, problem.path) == (2, "arrivals")
     assert "raise the limit" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "paths"),
+    [
+        ("{kind: outage, at: 11m, for: x}", ["at", "for"]),
+        ("{kind: outage, at: 11m}", ["at", "for"]),
+        ("{kind: outage, at: 11m, for: 3s, colour: red}", ["at", "colour"]),
+        ("{kind: outtage, at: 11m}", ["kind", "at"]),
+        ("{kind: worker_death, target: worker-1, rate: x, from: 11m}", ["rate", "from"]),
+        ("{kind: worker_death, target: worker-1, at: 11m, nth: 0}", ["at", "nth"]),
+        ("{kind: outage, at: x, for: 3s}", ["at"]),
+    ],
+)
+def test_a_fault_past_the_horizon_is_told_so_whatever_else_is_wrong_with_it(fault: str, paths: list[str]) -> None:
+    told = problems_of(f"{MINIMAL}faults: [{fault}]\n")
+    assert sorted(problem.path for problem in told) == sorted(f"faults[0].{key}" for key in paths)
 
 
 def test_rules_between_sections_are_not_judged_by_a_section_that_is_wrong_itself() -> None:

@@ -47,6 +47,11 @@ def test_of_two_overrides_the_last_one_counts() -> None:
     [
         ("pipeline.bakoff.base=1s", "pipeline.bakoff: unknown key"),
         ("pipeline.lease=-1s", "pipeline.lease: must be > 0"),
+        ("pipeline.outbox=off", "pipeline.outbox: must be true or false; write true to switch it on, false"),
+        (
+            "pipeline.backoff.jitter=additive",
+            "pipeline.backoff.jitter.width: is required; write {kind: additive, width: ...} (got additive)",
+        ),
         ("pipeline.lease", "must be path=value"),
         ("=3", "must be path=value"),
         ("a..b=3", "must be path=value"),

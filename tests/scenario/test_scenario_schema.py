@@ -1,6 +1,7 @@
 """The JSON Schema: true to the loader on every valid file, and sharp enough to help in an editor."""
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,11 +10,33 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 from scenario_text import MINIMAL
 
+from tem_sim.scenario.errors import ScenarioError
 from tem_sim.scenario.example import EXAMPLE
-from tem_sim.scenario.loader import load
+from tem_sim.scenario.loader import load, loads
 from tem_sim.scenario.schema import json_schema
 
 HERE = Path(__file__).parent
+KEYWORDS = {
+    *("$schema", "$defs", "$ref", "title", "description", "default", "type", "const", "enum", "anyOf", "oneOf"),
+    *("properties", "required", "additionalProperties", "items", "minItems", "minLength", "pattern"),
+    *("minimum", "maximum", "exclusiveMinimum"),
+}
+# Keys that are true or false, may be `off`, or have bounds; each within one pair of braces.
+TRIED_KEYS = [
+    *("pipeline.outbox", "broker.durable", "pipeline.backoff.cap_after_jitter"),
+    *("pipeline.lease", "pipeline.sweep_after", "pipeline.requeue_limit", "pipeline.crash_budget"),
+    *("pipeline.backoff.max_retries", "pipeline.backoff.budget", "workers.restart_after", "users.session"),
+    *("pipeline.backoff.preset=sidekiq, max_retries", "pipeline.backoff.preset=sidekiq, budget"),
+    *("pipeline.backoff.preset=botocore-legacy, cap", "handler.capacity"),
+    *("workers.count", "users.count", "seed", "horizon", "broker.loss", "broker.visibility_timeout", "api.retries"),
+    *("handler.failure_rate", "pipeline.backoff.factor", "beat.phase", "events.limit"),
+    *("arrivals.kind=constant, rate", "arrivals.kind=ramp, to_rate=1, rate"),
+]
+TRIED_VALUES = [
+    *("true", "false", "yes", "no", "on", "off", "Off", '"true"', '"off"', "[]", "x"),
+    *("-1", "0", "0.0", "0.5", "1", "1.0", "3", "10000", "10001", "1000000", "1000001", "1e4"),
+    *("0s", "0.0s", "-2s", "10s", "0m1s", "1h30m", "0/s", "00.0/m", "20/s", "0.1/s", "0e3/s"),
+]
 FILES = [*sorted((HERE.parent.parent / "scenarios").glob("*.yaml")), HERE / "valid.yaml"]
 
 
@@ -29,6 +52,61 @@ def complaints(text: str) -> list[str]:
 def test_the_schema_is_a_valid_schema_and_plain_json() -> None:
     Draft202012Validator.check_schema(json_schema())
     assert json.loads(json.dumps(json_schema())) == json_schema()
+
+
+def keywords(schema: object) -> Iterator[str]:
+    """Yield every keyword of a schema and of those within it, but not the names that are the user's or the format's."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from keywords(part)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            yield key
+            if key not in ("default", "enum", "const", "required"):
+                yield from keywords(list(value.values()) if key in ("properties", "$defs") else value)
+
+
+def test_it_uses_keywords_of_its_dialect_only() -> None:
+    assert set(keywords(json_schema())) <= KEYWORDS
+
+
+def test_limits_of_a_preset_have_no_default_but_the_presets_own() -> None:
+    properties = json_schema()["$defs"]["PresetBackoff"]["properties"]  # type: ignore[index, call-overload]
+    assert [key for key, prop in properties.items() if "default" in prop] == []  # type: ignore[union-attr]
+
+
+def with_value(path: str, value: str) -> str:
+    """Return the smallest file in which a key has a value; `a.b=c, d` is d beside b in a."""
+    path, *siblings = path.split("=", 1)
+    *sections, key = path.split(".")
+    inner = f"{key}: {value}"
+    if siblings:
+        inner = f"{key}: {siblings[0].replace('=', ': ')}: {value}"
+    for section in reversed(sections):
+        inner = f"{section}: {{{inner}}}"
+    return (MINIMAL if sections[:1] != ["arrivals"] else "scenario: small\n") + inner + "\n"
+
+
+def test_what_is_beside_a_key_and_around_it_is_written_out() -> None:
+    assert with_value("arrivals.kind=ramp, to_rate=1, rate", "3").splitlines()[1] == (
+        "arrivals: {kind: ramp, to_rate: 1, rate: 3}"
+    )
+
+
+@pytest.mark.parametrize("key", TRIED_KEYS)
+def test_switches_nullable_and_bounded_keys_load_just_when_the_schema_allows_them(key: str) -> None:
+    differ = {}
+    for value in TRIED_VALUES:
+        text = with_value(key, value)
+        try:
+            loads(text)
+            loaded = True
+        except ScenarioError as error:
+            # Rules that tie settings together are not the schema's.
+            loaded = any(rule in str(error) for rule in ("first wait", "first delay", "before the horizon", "in all"))
+        if loaded == bool(complaints(text)):
+            differ[value] = loaded
+    assert differ == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
