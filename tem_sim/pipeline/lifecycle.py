@@ -239,15 +239,43 @@ _MARK_STARTED = (
 )
 
 
-def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> None:
-    """Record that an event under suspicion goes to its handler now.
+def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> bool:
+    """Record that an event under suspicion goes to its handler now; return False if it is not this claim's any more.
 
     When a worker dies, every event of its batch gets one crash to its name, since nobody knows which one did it. From
     then on only the event that was really in its handler is blamed; this is how the rescue knows.
     """
     with store.begin() as connection:
         values = {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
-        connection.execute(_MARK_STARTED, values)
+        return connection.execute(_MARK_STARTED, values).rowcount == 1
+
+
+_RENEW = (
+    CHANGE.where(
+        _row.event_id.in_(bindparam("ids", expanding=True)),
+        status_is(State.PROCESSING),
+        _row.lease_owner == bindparam("worker"),
+    )
+    .values(lease_expires_at=bindparam("lease_expires_at"))
+    .returning(_row.event_id, _row.attempt_no)
+)
+
+
+def renew(
+    store: Store, settings: Settings, events: Sequence[ClaimedEvent], *, now: float, worker: str
+) -> list[ClaimedEvent]:
+    """Extend the lease of claimed events that are not settled yet; return those that this worker still holds.
+
+    What is missing from the answer was rescued meanwhile and belongs to another, or will: to go on with it would only
+    repeat its side effects.
+    """
+    if settings.lease_s is None or not events:
+        return list(events)
+    until = round(now + settings.lease_s, 6)
+    values = {"ids": [event.event_id for event in events], "worker": worker, "lease_expires_at": until}
+    with store.begin() as connection:
+        held = set(map(tuple, connection.execute(_RENEW, values)))
+    return [event for event in events if (event.event_id, event.attempt_no) in held]
 
 
 # --- requeue what is due
@@ -319,7 +347,7 @@ _GIVE_UP = (
             _row.lease_owner: None,
             _row.lease_expires_at: None,
             _row.finished_at: bindparam("now"),
-            _row.last_error: literal_column("'crash budget spent: its workers died'"),
+            _row.last_error: literal_column("'crash budget spent: lease lost too often'"),
             **moved(Cause.CRASHED),
         }
     )

@@ -24,7 +24,6 @@ _UNPUBLISHED: Select[Any] = (
 _UNACKED: Select[Any] = (
     select(*_COLUMNS)
     .where(
-        _note.published_at.is_not(None),
         _note.acked_at.is_(None),
         _note.user_id.in_(bindparam("users", expanding=True)),
     )
@@ -54,7 +53,11 @@ def mark_published(store: Store, event_ids: Sequence[int], *, now: float) -> Non
 
 
 def unacknowledged(store: Store, users: Sequence[int]) -> list[Notification]:
-    """Return what was published and these users have not acknowledged: a gateway sends it again when they connect."""
+    """Return what these users have not acknowledged: a gateway sends it again when they connect.
+
+    Published or not: a relay publishes before it commits that it did, and a user who connects in between has missed it.
+    Where the relay comes after all, the client knows the key and shows it once.
+    """
     if not users:
         return []
     with store.begin() as connection:

@@ -4,6 +4,8 @@ Each task is a chain of short transactions with the waiting in between. A wake-u
 what it announces, and losing one loses nothing: the database is the truth, the sweep finds what nobody was woken for.
 """
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,23 +59,63 @@ def process_events_batch(pipe: Pipeline, *, worker: str) -> int:
         return 0
     pipe.failpoints.reach("after_claim")
     # Events whose worker died before go last, each settled apart: what they may kill must not take others with it.
-    suspects = [event for event in batch if event.crash_count]
-    clean = [event for event in batch if not event.crash_count] if suspects else batch
-    apart = pipe.settings.isolation is Isolation.EVENT
-    every = pipe.settings.settle_every if apart else len(batch)
-    for start in range(0, len(clean), every):
-        _settle(pipe, _handle_all(pipe, clean[start : start + every]), worker)
-    for event in suspects:
-        lifecycle.mark_started(pipe.store, event, now=pipe.clock.now())
-        _settle(pipe, _handle_all(pipe, [event]), worker)
+    batch.sort(key=lambda event: event.crash_count > 0)
+    _work_off(pipe, batch, worker)
     return len(batch)
 
 
-def _handle_all(pipe: Pipeline, events: Sequence[ClaimedEvent]) -> list[Outcome]:
-    outcomes = [_handle(pipe, event) for event in events]
-    if pipe.settings.isolation is Isolation.BATCH:
-        return _fail_together(outcomes)
-    return outcomes
+class _Hold:
+    """A worker's hold on its batch: the lease is renewed when half of it is over, between two events."""
+
+    def __init__(self, pipe: Pipeline, worker: str) -> None:
+        self._pipe = pipe
+        self._worker = worker
+        self._half_s = math.inf if pipe.settings.lease_s is None else pipe.settings.lease_s / 2
+        self._renew_at = pipe.clock.now() + self._half_s
+
+    @property
+    def is_due(self) -> bool:
+        """Whether half of the lease is over."""
+        return self._pipe.clock.now() >= self._renew_at
+
+    def keep(self, events: Sequence[ClaimedEvent]) -> Sequence[ClaimedEvent]:
+        """Renew the lease of these events; return those that are still the worker's."""
+        now = self._pipe.clock.now()
+        self._renew_at = now + self._half_s
+        return lifecycle.renew(self._pipe.store, self._pipe.settings, events, now=now, worker=self._worker)
+
+
+def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> None:
+    """Hand events to the handler one by one, and settle the outcomes as often as the settings say.
+
+    What is done is also settled before the lease is renewed, so that only what is still to do needs one.
+    """
+    hold = _Hold(pipe, worker)
+    together = pipe.settings.isolation is Isolation.BATCH
+    every = len(batch) if together else pipe.settings.settle_every
+    to_do, done = deque(batch), list[Outcome]()
+    while to_do:
+        if hold.is_due:
+            if not together:
+                _settle(pipe, done, worker)
+                done = []
+            to_do = deque(hold.keep(to_do))
+            if not to_do:
+                break
+        event = to_do.popleft()
+        if event.crash_count or len(done) >= every:
+            _settle(pipe, done, worker)
+            done = []
+        if event.crash_count:
+            _work_off_suspect(pipe, event, worker)
+        else:
+            done.append(_handle(pipe, event))
+    _settle(pipe, done, worker)
+
+
+def _work_off_suspect(pipe: Pipeline, event: ClaimedEvent, worker: str) -> None:
+    if lifecycle.mark_started(pipe.store, event, now=pipe.clock.now()):
+        _settle(pipe, [_handle(pipe, event)], worker)
 
 
 def _handle(pipe: Pipeline, event: ClaimedEvent) -> Outcome:
@@ -107,6 +149,10 @@ def _fail_together(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _settle(pipe: Pipeline, outcomes: Sequence[Outcome], worker: str) -> None:
+    if not outcomes:
+        return
+    if pipe.settings.isolation is Isolation.BATCH:
+        outcomes = _fail_together(outcomes)
     pipe.failpoints.reach("before_settle")
     settled = settle(pipe.store, pipe.settings, pipe.chance, outcomes, now=pipe.clock.now(), worker=worker)
     pipe.failpoints.reach("after_settle")
