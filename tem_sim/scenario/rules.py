@@ -14,6 +14,7 @@ from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.arrivals import Burst
 from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import did_you_mean
+from tem_sim.scenario.replay import Replay
 
 if TYPE_CHECKING:
     from tem_sim.scenario.arrivals import Arrival
@@ -141,11 +142,50 @@ def _listed(names: list[str]) -> str:
 
 def warnings(scenario: Scenario) -> tuple[str, ...]:
     """Return what is allowed and yet likely not what was meant, a sentence each."""
+    told = (_erased_jitter(scenario), _short_lease(scenario), _tight_crash_budget(scenario), _cut_arrivals(scenario))
+    return tuple(sentence for sentence in told if sentence)
+
+
+def _erased_jitter(scenario: Scenario) -> str:
     low_s, high_s = scenario.policy().support(1)
     tick_s = scenario.beat.retry_every_s
     if not 0 < high_s - low_s < tick_s:
-        return ()
+        return ""
     return (
         f"The jitter of the first retry is {high_s - low_s:g} s wide and the scheduler looks every {tick_s:g} s "
-        "(beat.retry_every): the tick gathers what the jitter spreads.",
+        "(beat.retry_every): the tick gathers what the jitter spreads."
     )
+
+
+def _short_lease(scenario: Scenario) -> str:
+    """Warn of calls that outlive their lease, which is renewed between two calls and not during one."""
+    lease_s, handler = scenario.pipeline.lease_s, scenario.handler
+    specials = [kind.service_time for kind in handler.kinds.values() if kind.service_time is not None]
+    longest_s = max(service.quantile(0.99) for service in (handler.service_time, *specials))
+    if lease_s is None or longest_s < lease_s:
+        return ""
+    return (
+        f"1 call in 100 takes {longest_s:g} s or longer and the lease is {lease_s:g} s (pipeline.lease): such events "
+        "are rescued while their worker is at work on them, and handled twice."
+    )
+
+
+def _tight_crash_budget(scenario: Scenario) -> str:
+    """Warn of budgets that a neighbour's killer can spend; a death takes every slot of its node."""
+    budget, kills = scenario.pipeline.crash_budget, (k.effect == "kill" for k in scenario.handler.kinds.values())
+    if budget is None or budget > 1 or scenario.workers.concurrency == 1 or not any(kills):
+        return ""
+    return (
+        f"The crash budget is {budget} (pipeline.crash_budget) and a worker has {scenario.workers.concurrency} slots: "
+        "an event that is in one slot when an event in another kills the worker may end EXTINCT for it."
+    )
+
+
+def _cut_arrivals(scenario: Scenario) -> str:
+    """Warn of arrivals that a replayed file lists beyond the horizon."""
+    replays = [arrival for arrival in scenario.arrivals if isinstance(arrival, Replay)]
+    listed = sum(len(replay.times_s or ()) for replay in replays)
+    cut = listed - int(sum(replay.expected(scenario.horizon_s) for replay in replays))
+    if not cut:
+        return ""
+    return f"{cut} of {listed} replayed arrivals come after the horizon ({scenario.horizon_s:g} s) and are left out."

@@ -129,6 +129,32 @@ def test_a_jitter_narrower_than_the_tick_is_warned_of_with_the_numbers() -> None
     assert with_section("pipeline: {backoff: {jitter: none}}\n").warnings() == ()
 
 
+def test_calls_that_outlive_their_lease_are_warned_of() -> None:
+    slow = "pipeline: {lease: 10s}\nhandler: {service_time: {kind: exponential, mean: 3s}}\n"
+    (warning,) = with_section(slow).warnings()
+    assert "the lease is 10 s" in warning
+    assert with_section(slow.replace("3s", "300ms")).warnings() == ()
+    assert with_section(slow.replace("lease: 10s", "lease: off")).warnings() == ()
+
+
+def test_a_crash_budget_that_a_neighbour_can_spend_is_warned_of() -> None:
+    killer = (
+        "events: {kinds: {normal: 1, killer: 1}}\nhandler: {kinds: {killer: {effect: kill}}}\n"
+        "pipeline: {crash_budget: 1}\n"
+    )
+    (warning,) = with_section(killer).warnings()
+    assert "crash budget is 1" in warning
+    assert with_section(killer.replace("budget: 1", "budget: 2")).warnings() == ()
+    assert with_section(killer + "workers: {concurrency: 1}\n").warnings() == ()
+
+
+def test_replayed_arrivals_beyond_the_horizon_are_warned_of() -> None:
+    replayed = Scenario.model_validate(
+        {"scenario": "x", "horizon": "10m", "arrivals": {"kind": "replay", "times": [3, 1, 2000]}}
+    )
+    assert replayed.warnings() == ("1 of 3 replayed arrivals come after the horizon (600 s) and are left out.",)
+
+
 def test_a_scenario_survives_pickling() -> None:
     assert pickle.loads(pickle.dumps(SMALL)) == SMALL
 
