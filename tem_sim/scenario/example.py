@@ -68,7 +68,7 @@ handler:
     poison: {effect: fail}    # kill: it takes its worker with it
 # capacity: {servers: 32, queue: 1000, timeout: 1s}   # a downstream that slows under load
 
-users: {count: 100, connected: 0.9}
+users: {count: 100, connected: 1.0}
 # users: {count: 100, session: {kind: exponential, mean: 10m}, away: {kind: exponential, mean: 30s}}
 
 # What goes wrong. A death or a pause strikes at a time, at random with a rate, or at an edge of the lifecycle.
