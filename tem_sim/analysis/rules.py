@@ -54,9 +54,23 @@ def _slots(scenario: Scenario) -> int:
 
 
 def worst_skew_s(scenario: Scenario) -> float:
-    """Return the furthest that clock_skew faults, their drift included, can take two clocks apart."""
-    offsets_s = [0.0]
-    for fault in scenario.faults:
-        if fault.kind == "clock_skew":
-            offsets_s += [fault.skew_s, fault.skew_s + fault.drift * fault.for_s]
-    return max(offsets_s) - min(offsets_s)
+    """Return the furthest that clock_skew faults, their drift included, can take two clocks apart.
+
+    Skews of one node that overlap in time add up.
+    """
+    skews = [fault for fault in scenario.faults if fault.kind == "clock_skew"]
+    ahead_s, behind_s = 0.0, 0.0
+    for node in {fault.target for fault in skews}:
+        for now_s in {fault.at_s for fault in skews}:
+            ends = [
+                (fault.skew_s, fault.skew_s + fault.drift * fault.for_s)
+                for fault in skews
+                if _covers(fault.target, node) and fault.at_s <= now_s < fault.at_s + fault.for_s
+            ]
+            ahead_s = max(ahead_s, sum(max(0.0, *both) for both in ends))
+            behind_s = min(behind_s, sum(min(0.0, *both) for both in ends))
+    return ahead_s - behind_s
+
+
+def _covers(target: str, node: str) -> bool:
+    return target in (node, "*") or (target == "workers" and node.startswith("worker-"))

@@ -72,11 +72,13 @@ def _stay_by_log_s(run: Run) -> Array:
     """Return, by event number, the time from the first transition to the end; NaN for events without a log.
 
     A finishing transition is dated by its commit, which comes after its batch; the event was done when its
-    handler was, which the attempt says.
+    handler was, which the attempt says. An event whose lease was lost ended by the transition alone: its
+    attempt's end may be that of a zombie which came back later.
     """
     past = history(run)
     terminal = past.has("after", "PROCESSED", "EXTINCT") & past.last
     at = tries(run).find(past.event[terminal], past.attempt_no[terminal])
+    at = np.where(past.has("cause", "ok", "exhausted")[terminal], at, -1)
     finished_s = np.append(run.attempts["finished_s"].to_numpy(), np.nan)[at]
     end_s = np.full(len(past.ids), run.end_s, dtype=np.float64)
     end_s[past.event[terminal]] = np.where(np.isnan(finished_s), past.at_s[terminal], finished_s)

@@ -87,7 +87,7 @@ def _miscounted_steps(run: Run) -> pd.DataFrame:
 
 
 def no_early_claim(run: Run) -> Verdict:
-    """No FAILED row is queued again before its retry is due: the attempt's end plus the delay booked for it.
+    """No FAILED row is queued or claimed again before its retry is due: the attempt's end plus the delay booked for it.
 
     A row that is early by no more than the clocks were declared to be off cannot be judged.
     """
@@ -97,7 +97,10 @@ def no_early_claim(run: Run) -> Verdict:
     due_s = (run.attempts["finished_s"] + run.attempts["delay_s"]).to_numpy()
     # An attempt that is not there was never given a delay either: its retry was due at no time.
     due_s = np.append(due_s, np.nan)[at]
-    early_s = due_s - past.at_s[retries]
+    next_at = tries(run).find(past.event[retries], past.attempt_no[retries] + 1)
+    claimed_s = np.append(run.attempts["claimed_s"].to_numpy(), np.nan)[next_at]
+    # A retry that nobody has claimed yet is judged by its requeueing alone.
+    early_s = np.fmax(due_s - past.at_s[retries], due_s - claimed_s)
     rows = log_rows(run, retries).assign(due_s=due_s, early_s=early_s)
     skew_s = rules(run).skew_s
     offending = rows[~(early_s <= skew_s + ROUNDING_S)]

@@ -167,3 +167,9 @@ def test_nothing_is_owed_by_a_run_cut_short():
     told = story()
     told.event(1).claim(1.0)
     assert judged("liveness", told.run(end_s=900.0, status="interrupted")).verdict == "unknown"
+
+
+def test_a_zombie_that_ends_after_its_event_crashed_breaks_no_law():
+    run = story().event(1).claim(1.0).crashed(62.0).story.run()
+    late = tamper(run, "attempts", 0, outcome="superseded", finished_s=90.0)
+    assert judged("littles_law", late).verdict == "true"

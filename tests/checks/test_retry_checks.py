@@ -164,3 +164,26 @@ def test_decorrelated_delays_are_judged_by_the_delay_before():
 def test_a_replay_starts_the_delays_anew():
     track = failing(story(), 2).claim(40.0).exhausted(41.0).replay(50.0).claim(51.0).error(52.0, 10.0)
     assert judged("backoff_support", track.story.run()).verdict == "true"
+
+
+def test_a_claim_before_the_retry_is_due_is_early():
+    track = story().event(1).claim(0.0).error(1.0, 10.0).retry(11.5).claim(10.5)
+    answer = judged("no_early_claim", track.story.run())
+    assert answer.verdict == "false"
+    assert answer.rows.loc[0, "early_s"] == pytest.approx(0.5)
+
+
+def test_a_claim_early_by_a_skewed_clock_is_unknown():
+    told = story(faults=SKEW)
+    told.event(1).claim(0.0).error(1.0, 10.0).retry(11.5).claim(5.0)
+    assert judged("no_early_claim", told.run()).verdict == "unknown"
+
+
+def test_skews_of_one_node_add_up_while_they_overlap():
+    twice = [SKEW[0] | {"target": "worker-2", "skew": -3}, SKEW[0] | {"target": "worker-2", "skew": -3}]
+    told = story(faults=twice)
+    told.event(1).claim(0.0).error(1.0, 10.0).retry(6.0)
+    assert judged("no_early_claim", told.run()).verdict == "unknown"
+    told = story(faults=[twice[0], twice[1] | {"at": 100}])
+    told.event(1).claim(0.0).error(1.0, 10.0).retry(6.0)
+    assert judged("no_early_claim", told.run()).verdict == "false"
