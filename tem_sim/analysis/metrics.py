@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tem_sim.frames import Run
 
 
+SUBMISSIONS = ("offered", "accepted", "rejected")
+
+
 class Metric(NamedTuple):
     """One number of a run; NaN where it does not exist."""
 
@@ -63,6 +66,21 @@ def lost_events(run: Run) -> int:
     return int((~np.isin(past.ids[past.event[past.first]], run.events["event_id"].to_numpy())).sum())
 
 
+def submissions(run: Run) -> dict[str, int] | None:
+    """Return how many events clients offered, and how many were accepted and rejected; None where nobody counted."""
+    gauges = run.samples[run.samples["name"].isin([f"submissions_{what}" for what in SUBMISSIONS])]
+    last = gauges.groupby(gauges["name"].astype(str))["value"].last()
+    if len(last) < len(SUBMISSIONS):
+        return None
+    return {what: int(last[f"submissions_{what}"]) for what in SUBMISSIONS}
+
+
+def rejected_submissions(run: Run) -> int:
+    """Return how many events clients offered in vain; 0 where nobody counted."""
+    counted = submissions(run)
+    return counted["rejected"] if counted else 0
+
+
 METRICS: dict[str, Metric] = {
     "events": Metric(lambda run: len(run.events), "1", "events accepted"),
     "attempts": Metric(lambda run: len(run.attempts), "1", "claims, whatever became of them"),
@@ -91,6 +109,7 @@ METRICS: dict[str, Metric] = {
     ),
     "extinct_rate": Metric(extinct_rate, "1", "part of the events that ended EXTINCT"),
     "lost_events": Metric(lost_events, "1", "events that were accepted and are gone from the store"),
+    "rejected_submissions": Metric(rejected_submissions, "1", "events that clients offered and the API never took"),
     "stuck_rows": Metric(
         lambda run: int(in_flight(run)["stuck"].sum()),
         "1",

@@ -28,6 +28,9 @@ def notifications(run: Run) -> Verdict:
     was cut short.
     """
     table = deliveries(run, rules(run).settings.outbox)
+    if len(strangers := _told_to_strangers(run)):
+        detail = f"{count(len(strangers), 'notification')} addressed to another than the event's user"
+        return verdict("notifications", "false", detail, strangers)
     if table.empty:
         return verdict("notifications", "true", "no event was PROCESSED, and nobody was told that one was")
     fates = {str(name): int(number) for name, number in table["fate"].value_counts().items()}
@@ -42,6 +45,13 @@ def notifications(run: Run) -> Verdict:
     if len(open_rows):
         return verdict("notifications", "unknown", detail, open_rows)
     return verdict("notifications", "true", detail)
+
+
+def _told_to_strangers(run: Run) -> pd.DataFrame:
+    """Find the notifications whose user is not the event's."""
+    owners = run.events[["event_id", "user_id"]].rename(columns={"user_id": "events_user_id"})
+    notes = run.notifications[["event_id", "user_id", "shown"]].merge(owners, on="event_id")
+    return notes[notes["user_id"] != notes["events_user_id"]]
 
 
 def littles_law(run: Run) -> Verdict:

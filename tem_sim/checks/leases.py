@@ -28,6 +28,8 @@ def single_lease(run: Run) -> Verdict:
     found = [
         _misnumbered(run),
         _ended_by_strangers(run),
+        _claimed_by_others(run),
+        _ended_otherwise(run),
         _taken_early(run, skew_s),
         _overlapping(run, skew_s),
     ]
@@ -63,6 +65,38 @@ def _ended_by_strangers(run: Run) -> pd.DataFrame:
     claimed = ~past.first & past.previous(past.has("cause", "claim"))
     own = claimed & (past.actor == past.previous(past.actor))
     return _problem(run, ends & ~own, "ended by another than its holder")
+
+
+def _claimed_by_others(run: Run) -> pd.DataFrame:
+    """Find claims by another actor than the worker that the attempt names."""
+    past = history(run)
+    claims = past.has("cause", "claim")
+    at = tries(run).find(past.event[claims], past.attempt_no[claims])
+    workers = np.append(run.attempts["worker"].astype(str).to_numpy(dtype=object), "")[at]
+    actors = np.array(past.words["actor"], dtype=object)[past.actor[claims]]
+    wrong = claims.copy()
+    wrong[claims] = (at >= 0) & (workers != actors)
+    return _problem(run, wrong, "claimed by another than its attempt says")
+
+
+def _ended_otherwise(run: Run) -> pd.DataFrame:
+    """Find ends by the log that the attempt's outcome contradicts, and outcomes that the log knows nothing of."""
+    import pandas as pd
+
+    past, attempts = history(run), run.attempts
+    outcome = np.append(attempts["outcome"].astype(str).to_numpy(dtype=object), "")
+    found, known = [], np.zeros(len(outcome), dtype=bool)
+    for word, causes in {"ok": ("ok",), "error": ("error", "exhausted")}.items():
+        ends = past.has("cause", *causes)
+        at = tries(run).find(past.event[ends], past.attempt_no[ends])
+        known[at] |= True
+        wrong = ends.copy()
+        wrong[ends] = (at >= 0) & (outcome[at] != word)
+        found.append(_problem(run, wrong, "ended otherwise than its attempt says"))
+    unheard = attempts["outcome"].isin(["ok", "error"]).to_numpy() & ~known[:-1]
+    rows = attempts.loc[unheard, ["event_id", "attempt_no", "worker", "finished_s"]]
+    same_names = rows.rename(columns={"worker": "actor", "finished_s": "at_s"})
+    return pd.concat([*found, same_names.assign(problem="its end is not in the log")], ignore_index=True)
 
 
 def _taken_early(run: Run, skew_s: float) -> pd.DataFrame:

@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
 
 def attempts_bounded(run: Run) -> Verdict:
-    """No event has more attempts than max_retries + 1 and its lost leases; a replay begins a new life."""
+    """No event has more attempts than max_retries + 1 and its lost leases, nor is one given up before.
+
+    A replay begins a new life. A budget of time may end an event's tries early.
+    """
     max_retries = rules(run).settings.policy.max_retries
     if max_retries is None:
         return verdict("attempts_bounded", "true", "the policy never gives up, so attempts have no bound")
+    import pandas as pd
+
     past = history(run)
     life = past.event.astype(np.int64) + np.cumsum(past.has("cause", "replay"))
     claims = np.bincount(life[past.has("cause", "claim")], minlength=int(life.max(initial=-1)) + 1)
     lost = np.bincount(life[past.has("cause", "rescue", "crashed")], minlength=len(claims))
     over = claims > max_retries + 1 + lost
     offending = _lives(run, life, over).assign(attempts=claims[over], allowed=(max_retries + 1 + lost)[over])
+    if len(early := _given_up_early(run, max_retries)):
+        detail = f"{count(len(early), 'event')} given up with no more than {max_retries} failures"
+        return verdict("attempts_bounded", "false", detail, pd.concat([offending, early]))
     most = count(int(claims.max(initial=0)), "attempt")
     return no_offence(
         "attempts_bounded",
@@ -35,6 +43,14 @@ def attempts_bounded(run: Run) -> Verdict:
         f"at most {most} in one life, where {max_retries + 1} and one per lost lease are allowed",
         f"{count(len(offending), 'event')} had more than {max_retries + 1} and one per lost lease: {most}",
     )
+
+
+def _given_up_early(run: Run, max_retries: int) -> pd.DataFrame:
+    """Find the events that were given up as exhausted although their policy had retries left, and no budget."""
+    past = history(run)
+    if rules(run).settings.policy.budget_s is not None:
+        return log_rows(run, np.zeros(len(past), dtype=bool))
+    return log_rows(run, past.has("cause", "exhausted") & (past.retry_count <= max_retries))
 
 
 def _lives(run: Run, life: Array, chosen: Array) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tem_sim.analysis.history import Array, History, event_numbers, history, log_rows, tries
-from tem_sim.checks.verdict import Verdict, count, no_offence
+from tem_sim.analysis.metrics import submissions
+from tem_sim.checks.verdict import Verdict, count, no_offence, verdict
 from tem_sim.pipeline.states import CAUSES, TERMINAL
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def conservation(run: Run) -> Verdict:
-    """Every accepted event is in one state, the log replays to it, and its attempts are numbered from 1 on."""
+    """Every accepted event is in one state, the log replays to it, and its attempts are numbered from 1 on.
+
+    Where the clients counted what they offered, all of it was accepted, rejected or still under way at the end.
+    """
     import pandas as pd
 
     problems = pd.concat([_misplaced_events(run), _broken_chains(run), _misnumbered_attempts(run)], ignore_index=True)
@@ -31,7 +35,29 @@ def conservation(run: Run) -> Verdict:
     broken = f"{problems['event_id'].nunique():,} of {count(sums['events'], 'event')} do not add up: " + ", ".join(
         f"{number:,} × {what}" for what, number in problems["problem"].value_counts().items()
     )
-    return no_offence("conservation", problems, fine, broken)
+    said, adds_up = _offered(run)
+    if not len(problems) and not adds_up:
+        return verdict("conservation", "false", f"{said}, where the store has {count(sums['events'], 'event')}")
+    return no_offence("conservation", problems, f"{fine}{said and '; ' + said}", broken)
+
+
+def _offered(run: Run) -> tuple[str, bool]:
+    """Say what became of the events that clients offered, if anybody counted, and whether it adds up.
+
+    A request that is open at the end may have been stored and not answered yet: so many events more than those
+    accepted may be in the store.
+    """
+    counted = submissions(run)
+    if counted is None:
+        return "", True
+    offered, accepted, rejected = counted["offered"], counted["accepted"], counted["rejected"]
+    under_way = offered - accepted - rejected
+    said = f"{offered:,} offered = {accepted:,} accepted + {rejected:,} rejected"
+    may_be_open = run.status != "complete" or run.end_s >= run.scenario.horizon_s
+    if under_way:
+        said += f" + {under_way:,} under way"
+    spare = under_way if may_be_open else 0
+    return said, under_way == spare >= 0 and accepted <= len(run.events) <= accepted + spare
 
 
 def _problems(past: History, bad: Array, problem: str) -> pd.DataFrame:

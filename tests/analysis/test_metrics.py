@@ -112,3 +112,11 @@ def test_an_effect_applied_again_is_a_duplicate():
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_a_plain_float(name):
     assert type(metrics(eventful().run())[name]) is float
+
+
+def test_rejected_submissions_are_counted_where_the_run_counted_them():
+    told = eventful()
+    assert metrics(told.run())["rejected_submissions"] == 0
+    numbers = {"offered": 7, "accepted": 4, "rejected": 3}
+    told.samples += [{"t_s": 500.0, "name": f"submissions_{what}", "value": n} for what, n in numbers.items()]
+    assert metrics(told.run())["rejected_submissions"] == 3

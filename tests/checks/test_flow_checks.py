@@ -173,3 +173,8 @@ def test_a_zombie_that_ends_after_its_event_crashed_breaks_no_law():
     run = story().event(1).claim(1.0).crashed(62.0).story.run()
     late = tamper(run, "attempts", 0, outcome="superseded", finished_s=90.0)
     assert judged("littles_law", late).verdict == "true"
+
+
+def test_telling_another_than_the_events_user_is_wrong():
+    run = story().event(1).claim(1.0).ok(2.0).story.run()
+    assert judged("notifications", tamper(run, "notifications", 0, user_id=7)).verdict == "false"

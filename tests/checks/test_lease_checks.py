@@ -69,7 +69,8 @@ def test_a_valid_attempt_that_runs_into_the_next_one_is_seen():
 
 
 def test_a_superseded_attempt_may_run_into_the_next_one():
-    run = tamper(two_workers(), "attempts", 0, finished_s=11.4, outcome="superseded")
+    run = story().event(1).claim(0.0).rescue(60.0).claim(61.0, "worker-2").ok(63.0).story.run()
+    run = tamper(run, "attempts", 0, finished_s=62.0, outcome="superseded")
     assert judged(run).verdict == "true"
 
 
@@ -84,3 +85,20 @@ def test_two_clocks_may_be_apart_by_the_skew_of_both():
     assert answer.rows.to_dict("records") == [
         {"event_id": 1, "attempt_no": 1, "actor": "worker-1", "at_s": 15.0, "problem": "overlaps the next attempt"}
     ]
+
+
+def test_an_attempt_that_names_another_than_its_claimer_is_seen():
+    answer = judged(tamper(two_workers(), "attempts", 0, worker="worker-2"))
+    assert "1 × claimed by another than its attempt says" in answer.detail
+
+
+def test_an_outcome_that_contradicts_the_log_is_seen():
+    for row, outcome in ((0, "ok"), (0, "lost"), (1, "superseded"), (1, "error")):
+        answer = judged(tamper(two_workers(), "attempts", row, outcome=outcome))
+        assert answer.verdict == "false"
+        assert "1 × ended otherwise than its attempt says" in answer.detail
+
+
+def test_an_outcome_that_the_log_does_not_know_is_seen():
+    run = tamper(story().event(1).claim(0.0).rescue(60.0).story.run(), "attempts", 0, outcome="error")
+    assert "1 × its end is not in the log" in judged(run).detail

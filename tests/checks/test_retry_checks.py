@@ -187,3 +187,8 @@ def test_skews_of_one_node_add_up_while_they_overlap():
     told = story(faults=[twice[0], twice[1] | {"at": 100}])
     told.event(1).claim(0.0).error(1.0, 10.0).retry(6.0)
     assert judged("no_early_claim", told.run()).verdict == "false"
+
+
+def test_an_event_given_up_before_its_retries_are_used_up_is_out_of_bounds():
+    answer = judged("attempts_bounded", story().event(1).claim(0.0).exhausted(1.0).story.run())
+    assert (answer.verdict, answer.detail) == ("false", "1 event given up with no more than 2 failures")

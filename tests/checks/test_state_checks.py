@@ -98,3 +98,28 @@ def test_a_step_out_of_processed_is_seen_even_when_it_claims_another_origin():
     answer = judged("terminal_states", tamper(run, "transitions", 3, before="QUEUED"))
     assert answer.verdict == "false"
     assert answer.rows["at_s"].tolist() == [3.0]
+
+
+def offered(offered, accepted, rejected, end_s=500.0):
+    told = story()
+    told.event(1).claim(1.0).ok(2.0)
+    numbers = {"offered": offered, "accepted": accepted, "rejected": rejected}
+    told.samples += [{"t_s": end_s, "name": f"submissions_{what}", "value": n} for what, n in numbers.items()]
+    return run_checks(told.run(end_s=end_s), ["conservation"])[0]
+
+
+def test_events_that_clients_offered_are_accepted_or_rejected():
+    answer = offered(3, 1, 2)
+    assert answer.verdict == "true"
+    assert "3 offered = 1 accepted + 2 rejected" in answer.detail
+
+
+def test_an_accepted_or_offered_event_that_is_nowhere_is_seen():
+    assert offered(2, 2, 0).verdict == "false"
+    assert offered(3, 1, 1).verdict == "false"
+
+
+def test_a_request_under_way_at_the_horizon_is_said():
+    answer = offered(3, 1, 1, end_s=1000.0)
+    assert answer.verdict == "true"
+    assert "+ 1 under way" in answer.detail
