@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 60.0
 OPEN = ("QUEUED", "PROCESSING", "FAILED")
+# Faults during which rows go on moving between states, if only to FAILED and back.
+HARMLESS = ("outage", "gateway_disconnect", "beat_doubled")
 
 
 def in_flight(run: Run) -> pd.DataFrame:
@@ -72,14 +74,22 @@ def _last_turn_s(run: Run, queued_s: Array) -> Array:
 
 
 def _healed_s(run: Run) -> float:
-    """Return when the last fault that landed was over; a fault without an end lasts to the run's end."""
-    landed = run.faults[run.faults["landed"] > 0]
-    return float(landed["end_s"].fillna(run.end_s).max()) if len(landed) else -math.inf
+    """Return when the last fault that can hold a row up was over; one without an end lasts to the run's end.
+
+    A worker that is killed for good holds rows up for an instant: that nobody came after it is the system's own lack.
+    """
+    holding = run.faults[(run.faults["landed"] > 0) & ~run.faults["kind"].isin(HARMLESS)]
+    if holding.empty:
+        return -math.inf
+    planned = enumerate(run.scenario.faults)
+    for_good = [number for number, fault in planned if getattr(fault, "restart_after_s", 0.0) is None]
+    ends_s = holding["end_s"].fillna(run.end_s).where(~holding["fault_id"].isin(for_good), holding["start_s"])
+    return float(ends_s.max())
 
 
 def _allowed_s(run: Run, rule: Rules, status: Array, since_s: Array) -> Array:
     settings = rule.settings
-    hold_s = settings.lease_s if settings.lease_s is not None else max(GRACE_S, 2 * _longest_hold_s(run))
+    hold_s = max(GRACE_S if settings.lease_s is None else settings.lease_s, 2 * _longest_hold_s(run))
     sweep_s = GRACE_S if settings.sweep_after_s is None else settings.sweep_after_s
     due = int(((status == "FAILED") & (since_s <= run.end_s)).sum())
     ticks = 2 * max(1, math.ceil(due / settings.requeue_limit)) if settings.requeue_limit else 2
@@ -92,6 +102,10 @@ def _allowed_s(run: Run, rule: Rules, status: Array, since_s: Array) -> Array:
 
 
 def _longest_hold_s(run: Run) -> float:
-    """Return the longest time from claim to end of any attempt of the run that ended."""
-    held = run.attempts["finished_s"] - run.attempts["claimed_s"]
+    """Return the longest time from claim to end of any attempt that its worker brought to its end.
+
+    Leases are renewed while their worker is at work, so this may be longer than one.
+    """
+    ended = run.attempts[run.attempts["outcome"].isin(["ok", "error"])]
+    held = ended["finished_s"] - ended["claimed_s"]
     return float(held.max()) if held.notna().any() else 0.0
