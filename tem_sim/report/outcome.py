@@ -75,6 +75,7 @@ class Outcome:
         parts = [f"{numbers['processed']:,.0f} of {numbers['events']:,.0f} events processed"]
         parts += [f"{numbers['extinct']:,.0f} extinct"] if numbers["extinct"] else []
         parts += [f"{numbers['in_flight']:,.0f} in flight"] if numbers["in_flight"] else []
+        parts += [f"{numbers['rejected_submissions']:,.0f} never taken in"] if numbers["rejected_submissions"] else []
         if numbers["retries"]:
             parts.append(f"{plain(numbers['amplification'])} attempts per event")
         if self.run.status == "interrupted":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,10 +39,11 @@ class Beat:
         kernel = self.node.kernel
 
         def run() -> None:
-            tick = 0
+            # The grid reaches back before the phase: a beat that starts between two of its points waits for the next.
+            tick = math.floor((kernel.now - self.phase_s) / every_s)
             while True:
                 # A tick that overruns its period swallows the ticks it missed; none is fired late in a bunch.
-                tick = max(tick + 1, int((kernel.now - self.phase_s) / every_s) + 1)
+                tick = max(tick, math.floor((kernel.now - self.phase_s) / every_s)) + 1
                 kernel.sleep(max(0.0, self.phase_s + tick * every_s - kernel.now))
                 task()
 

@@ -16,7 +16,7 @@ from tem_sim.collect import Delivery, Observed, collect
 from tem_sim.frames import Run, digest
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import TERMINAL
-from tem_sim.pipeline.tables import notification, processing_state
+from tem_sim.pipeline.tables import event_table, notification, processing_state
 from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.models import Scenario
@@ -276,7 +276,7 @@ class World:
                 Delivery(event_id, seen.user_id, seen.key or "", seen.first_s, seen.shown, seen.received)
                 for event_id, seen in self.gateway.seen.items()
             ],
-            samples=self._samples,
+            samples=[*self._samples, *self._counts(end_s)],
             faults=self.faults.activations,
         )
         frames = collect(self.database.store, observed, start_s=0.0, end_s=end_s)
@@ -291,6 +291,12 @@ class World:
             versions=versions(),
             **frames,
         )
+
+    def _counts(self, end_s: float) -> list[tuple[float, str, float]]:
+        """Return what was counted over the whole run, as gauges read at its end."""
+        with self.database.store.begin() as connection:
+            stored = set(connection.execute(select(event_table.c.id)).scalars())
+        return [(end_s, name, float(count)) for name, count in self.api.submissions(stored).items()]
 
     def close(self) -> None:
         """Free what the run holds: greenlets, connections, the schema."""

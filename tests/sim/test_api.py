@@ -119,3 +119,13 @@ def test_an_api_that_is_away_keeps_nothing_and_loses_nothing_that_is_repeated() 
     calm = run()
     assert len(done.events) == len(calm.events)
     assert not done.events["submitted_s"].between(10.01, 17.99).any()
+
+
+def test_what_clients_gave_up_is_counted_and_offered_is_what_was_taken_in_and_what_was_not() -> None:
+    dead = {"kind": "worker_death", "target": "api", "at": "5s", "restart_after": "15s"}
+    made = run(arrivals={"kind": "constant", "rate": "2/s", "from": "0s", "until": "30s"}, faults=[dead])
+    counts = made.samples.set_index("name")["value"]
+    offered, accepted = counts["submissions_offered"], counts["submissions_accepted"]
+    assert offered == 60
+    assert accepted == len(made.events)
+    assert counts["submissions_rejected"] == offered - accepted > 0

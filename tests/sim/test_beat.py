@@ -43,7 +43,13 @@ def test_ticks_come_on_a_grid_of_whole_periods(monkeypatch: pytest.MonkeyPatch) 
 def test_a_phase_shifts_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = Ticks(monkeypatch, phase_s=0.3)
     ticks.beat.start()
-    assert ticks.run(9.0) == [2.3, 4.3, 6.3, 8.3]
+    assert ticks.run(9.0) == [0.3, 2.3, 4.3, 6.3, 8.3]
+
+
+def test_a_phase_longer_than_the_period_delays_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks(monkeypatch, phase_s=5.0)
+    ticks.beat.start()
+    assert ticks.run(6.0) == [1.0, 3.0, 5.0]
 
 
 def test_a_tick_that_takes_time_does_not_shift_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
