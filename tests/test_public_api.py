@@ -59,9 +59,8 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_the_pages_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    storm = PAGE.parent.parent / "scenarios" / "retry_storm.yaml"
-    # A fiftieth of the storm says as much about the example, in a second.
-    small = block.replace('load("scenarios/retry_storm.yaml")', f'load({str(storm)!r}, ["arrivals.events=200"])')
-    assert small != block
-    exec(compile(small, "docs/api.md", "exec"), {})
-    assert tem_sim.Run.load("reports/my_storm").name == "retry_storm"
+    scenario = PAGE.parent.parent / "scenarios" / "recovery_flow.yaml"
+    located = block.replace('load("scenarios/recovery_flow.yaml")', f"load({str(scenario)!r})")
+    assert located != block
+    exec(compile(located, "docs/api.md", "exec"), {})
+    assert tem_sim.Run.load("reports/my_recovery").name == "recovery_flow"
