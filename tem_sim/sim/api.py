@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -42,7 +42,6 @@ class Api:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
-    _answered: set[int] = field(default_factory=set)
     _given_up: set[int] = field(default_factory=set)
     _sent: int = 0
     _open: list[Request] = field(default_factory=list)
@@ -57,17 +56,15 @@ class Api:
         """Whether every arrival has been sent, and answered or given up."""
         return self._sent >= len(self.arrivals) and not self._open and not self._to_send
 
-    def submissions(self, stored: Container[int]) -> dict[str, int]:
+    def submissions(self, stored: Collection[int]) -> dict[str, int]:
         """Count what came of the arrivals; `stored` holds the ids of the events that the store has.
 
         A client that gave up without an answer may have been served all the same: what is stored was accepted.
         """
-        unanswered = self._given_up - self._answered
-        kept = sum(number in stored for number in unanswered)
         return {
             "submissions_offered": self._sent,
-            "submissions_accepted": len(self._answered) + kept,
-            "submissions_rejected": len(unanswered) - kept,
+            "submissions_accepted": len(stored),
+            "submissions_rejected": sum(number not in stored for number in self._given_up),
             "submissions_repeated": self.duplicates,
         }
 
@@ -116,7 +113,6 @@ class Api:
         created = sum(answer.created for answer in answers)
         self.accepted += created
         self.duplicates += len(answers) - created
-        self._answered.update(request.numbers)
         self._open.remove(request)
         twice = [number for number in request.numbers if self._sends_twice(number)] if request.tries == 1 else []
         if twice:
