@@ -8,6 +8,7 @@ are arguments. So one policy serves every event and every worker, and a delay is
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -112,7 +113,7 @@ class Policy(Protocol):
         """Tell whether the failure just seen is the last one."""
 
 
-class Drawn:
+class Drawn(ABC):
     """All that follows once a policy says how the delay before retry k is distributed (`spread`)."""
 
     __slots__ = ()
@@ -130,9 +131,9 @@ class Drawn:
         """Most policies look at the retry number only."""
         return False
 
+    @abstractmethod
     def spread(self, retry: int, previous_s: float | None = None) -> Spread:
         """Return the distribution of the delay before this retry."""
-        raise NotImplementedError
 
     def delay(self, retry: int, rng: Chance, previous_s: float | None = None) -> float:
         """Draw the seconds to wait before retry 1, 2, ...; ValueError for a retry below 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -133,9 +134,9 @@ class Growing(Model):
         description="Time from the submit, or the last replay, within which a retry must start; `off` for none.",
     )
 
+    @abstractmethod
     def growth_value(self) -> growths.Growth:
         """Return the deterministic part."""
-        raise NotImplementedError
 
     def policy(self) -> Policy:
         """Return the pipeline's policy value."""
