@@ -24,9 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "checks": {"analysis", "frames", "scenario", "pipeline"},
     "plots": {"analysis", "checks", "frames", "scenario", "pipeline"},
     "report": {"plots", "analysis", "checks", "frames", "scenario", "pipeline", "versions"},
-    "cli": {"report", "plots", "analysis", "checks", "frames", "sim", "live", "scenario", "pipeline", "versions"},
+    "studies": {"plots", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"},
+    "cli": {
+        *("report", "studies", "plots", "analysis", "checks", "frames"),
+        *("sim", "live", "scenario", "pipeline", "versions"),
+    },
     # The table of contents names everything that is public.
-    "__init__": {"plots", "analysis", "checks", "frames", "sim", "live", "scenario", "pipeline"},
+    "__init__": {"report", "studies", "plots", "analysis", "checks", "frames", "sim", "live", "scenario", "pipeline"},
     "__main__": {"cli"},
 }
 # Modules that are part of another room.
@@ -42,12 +46,12 @@ BANNED: dict[str, set[str]] = {
     "live": {"simpy", "greenlet"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
-        for room in ("analysis", "checks", "plots", "report")
+        for room in ("analysis", "checks", "plots", "report", "studies")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
 STORE_MODULES = {"lifecycle", "outbox", "settle", "store", "tables", "tasks"}
-LOOKERS = {"frames", "analysis", "checks", "plots", "report"}
+LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}
 

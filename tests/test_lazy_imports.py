@@ -18,7 +18,7 @@ def loaded_after(code: str, watched: tuple[str, ...] = HEAVY) -> list[str]:
 
 
 def test_help_imports_nothing_heavy():
-    code = "import tem_sim.cli\ntry:\n    tem_sim.cli.app(['--help'])\nexcept SystemExit:\n    pass"
+    code = "import tem_sim.cli.main\ntry:\n    tem_sim.cli.main.app(['--help'])\nexcept SystemExit:\n    pass"
     assert loaded_after(code) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tem_sim.cli import app
+from tem_sim.cli.main import app
 
 STORM = """
 scenario: small_storm

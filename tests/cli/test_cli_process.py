@@ -120,7 +120,7 @@ def test_a_closed_stdout_is_no_error(storm):
 
 
 def test_a_mistake_of_ours_exits_with_3_and_no_traceback(monkeypatch, capsys):
-    from tem_sim import cli
+    from tem_sim.cli import main as cli
 
     def broken() -> None:
         raise KeyError("oops")

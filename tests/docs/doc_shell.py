@@ -7,7 +7,7 @@ from pathlib import Path
 from doc_pages import ROOT, Command, blocks
 from typer.testing import CliRunner
 
-from tem_sim.cli import app
+from tem_sim.cli.main import app
 
 # A line of its own that stands for any number of lines of output.
 ELISION = "…"
