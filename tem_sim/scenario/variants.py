@@ -1,0 +1,35 @@
+"""Variants of a scenario: the same load and luck under other settings, so that their difference is the settings'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tem_sim.scenario.loader import overridden
+from tem_sim.scenario.models import Scenario
+
+Overrides = str | Sequence[str]
+
+
+def scenario_with(scenario: Scenario, *overrides: str) -> Scenario:
+    """Return the scenario with each `path=value` set on top, as `--set` does; ScenarioError for what does not fit."""
+    return overridden(scenario, overrides) if overrides else scenario
+
+
+def variants(scenario: Scenario, named: Mapping[str, Overrides]) -> dict[str, Scenario]:
+    """Return a scenario per name, each with its own `path=value` set on top; an empty list is the scenario as it is.
+
+    `variants(storm, {"walls": "pipeline.backoff.jitter=none", "as shipped": []})`.
+    """
+    return {name: scenario_with(scenario, *_listed(overrides)) for name, overrides in named.items()}
+
+
+def variants_of(scenario: Scenario, path: str, values: Sequence[object]) -> dict[str, Scenario]:
+    """Return a scenario per value of one setting, named by the value.
+
+    `variants_of(storm, "beat.retry_every", ["1s", "5s"])`.
+    """
+    return variants(scenario, {str(value): f"{path}={value}" for value in values})
+
+
+def _listed(overrides: Overrides) -> Sequence[str]:
+    return [overrides] if isinstance(overrides, str) else overrides

@@ -1,0 +1,115 @@
+"""A cell is one run of a study, (variant, scenario, seed), and becomes one row; cells know nothing of each other.
+
+So they can be done in any order, in any process, or another day, and their rows are the same.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tem_sim.studies.progress import Progress, reported
+
+if TYPE_CHECKING:
+    from tem_sim.frames import Run
+    from tem_sim.scenario.models import Scenario
+
+# What a study wants to know of a run, as named numbers; NaN where one does not exist.
+Measure = Callable[["Run"], Mapping[str, float]]
+
+
+class StudyError(Exception):
+    """A study that has nothing to say, because none of its runs came to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run to do."""
+
+    variant: str
+    scenario: Scenario
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of a cell: its numbers, or the error that broke it."""
+
+    variant: str
+    seed: int
+    values: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+def cells_of(variants: Mapping[str, Scenario], seeds: Iterable[int]) -> list[Cell]:
+    """Return every variant under every seed; the same seeds for all, so that rows can be compared in pairs."""
+    once = list(seeds)
+    return [Cell(name, scenario, seed) for name, scenario in variants.items() for seed in once]
+
+
+def run_cell(cell: Cell, measure: Measure) -> Row:
+    """Simulate and measure; an exception becomes the row's error. Ctrl-C is passed on as KeyboardInterrupt."""
+    from tem_sim.sim.world import simulate
+
+    try:
+        run = simulate(cell.scenario, cell.seed)
+        if run.status == "interrupted":
+            raise KeyboardInterrupt
+        return Row(cell.variant, cell.seed, {name: float(value) for name, value in measure(run).items()})
+    except Exception as error:
+        return Row(cell.variant, cell.seed, error=_told(error))
+
+
+def run_cells(
+    cells: Sequence[Cell], measure: Measure, *, jobs: int | None = None, progress: Progress | None = None
+) -> list[Row]:
+    """Return a row per cell, in the cells' order, whatever order `jobs` processes finish them in.
+
+    `jobs`: None for one process per core, 1 for none but this one. `measure` goes to the processes by value, so it
+    may be a lambda. Raises `StudyError` when every cell broke.
+    """
+    found: list[Row | None] = [None] * len(cells)
+    with reported("runs", len(cells), progress) as tell:
+        for done, (number, row) in enumerate(_finished(cells, measure, _processes(jobs, len(cells))), start=1):
+            found[number] = row
+            tell(done, len(cells))
+    rows = [row for row in found if row is not None]
+    if rows and all(row.error for row in rows):
+        first = rows[0]
+        raise StudyError(f"all {len(rows)} runs broke; {first.variant}, seed {first.seed}: {first.error}")
+    return rows
+
+
+def _finished(cells: Sequence[Cell], measure: Measure, processes: int) -> Iterator[tuple[int, Row]]:
+    if processes <= 1:
+        yield from ((number, run_cell(cell, measure)) for number, cell in enumerate(cells))
+        return
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]  # joblib has no types.
+
+    pool = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
+    yield from pool(delayed(_numbered)(number, cell, measure) for number, cell in enumerate(cells))
+
+
+def _numbered(number: int, cell: Cell, measure: Measure) -> tuple[int, Row]:
+    return number, run_cell(cell, measure)
+
+
+def _processes(jobs: int | None, cells: int) -> int:
+    """Return how many processes to use; no more than there are cells."""
+    if jobs is None:
+        from joblib import cpu_count
+
+        jobs = int(cpu_count())
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, or None for one per core, got {jobs}")
+    return min(jobs, cells)
+
+
+def _told(error: Exception) -> str:
+    """Say what broke and in which line, in one line."""
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return message + where
