@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from tem_sim.collect import Delivery, Observed, collect
 from tem_sim.frames import SCHEMAS
-from tem_sim.pipeline import lifecycle, outbox
+from tem_sim.pipeline import claims, lifecycle, outbox
 from tem_sim.pipeline.backoff import Backoff, Exponential
 from tem_sim.pipeline.lifecycle import Submission
 from tem_sim.pipeline.ports import ClaimedEvent
@@ -37,7 +37,7 @@ def submit(store: Store, count: int, now: float = 1.0) -> None:
 
 
 def claim(store: Store, now: float, worker: str = "worker-1/0") -> list[ClaimedEvent]:
-    return lifecycle.claim(store, SETTINGS, now=now, worker=worker)
+    return claims.claim(store, SETTINGS, now=now, worker=worker)
 
 
 def end(

@@ -1,7 +1,7 @@
-"""The life of an event, each step one short transaction: submit, claim, requeue, rescue, sweep, replay.
+"""The life of an event, each step one short transaction: submit, requeue, rescue, sweep, replay.
 
-Finishing an attempt is in `settle`, telling the user in `outbox`. Every function takes the time as an argument, and
-what it decides is in the database when it returns.
+Claiming is in `claims`, finishing an attempt in `settle`, telling the user in `outbox`. Every function takes the time
+as an argument, and what it decides is in the database when it returns.
 """
 
 import json
@@ -9,53 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    cast,
-    insert,
-    literal_column,
-    select,
-    type_coerce,
-    update,
-)
+from sqlalchemy import Connection, and_, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tem_sim.pipeline.ports import ClaimedEvent
+from tem_sim.pipeline.rows import REQUEUED, moved, status_is, update_picked
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import Cause, State
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, event_table, processing_state
 
-# A lease that never runs out, for pipelines whose lease is switched off: the year 9999. Not its end, which is in the
-# year 10 000 east of Greenwich, and there PostgreSQL's clients can't follow.
-NEVER_S = 253_370_764_800.0
-
 _row = processing_state.c
-
-
-def status_is(state: State) -> Any:
-    """Compare the status with a literal, not a bind: the planner must see that the partial index applies."""
-    return _row.status == literal_column(f"'{state}'")
-
-
-# Changes rows on the busy paths. Where a trigger may refuse a row, SQLite keeps a journal per statement, to undo the
-# half that was done; OR FAIL spares it, and whoever meets the refusal rolls the whole transaction back anyway.
-CHANGE = update(processing_state).prefix_with("OR FAIL", dialect="sqlite")
-
-
-def moved(cause: Cause) -> dict[Any, Any]:
-    """Return the columns that every change of a row sets: its version, and who moved it, when and why."""
-    return {
-        _row.version: _row.version + literal_column("1"),
-        _row.changed_at: bindparam("now"),
-        _row.changed_by: bindparam("actor"),
-        _row.cause: literal_column(f"'{cause}'"),
-    }
-
 
 # --- submit
 
@@ -155,145 +118,14 @@ def _submit_one(store: Store, submission: Submission, now: float, actor: str) ->
         return Submitted(found.id, created=False, same=same)
 
 
-# --- picking rows
-
-
-def _update_picked(pick: Select[tuple[int]], values: dict[Any, Any]) -> dict[str, Any]:
-    """Return, per dialect, one UPDATE of the rows that `pick` selects.
-
-    PostgreSQL: a MATERIALIZED CTE with SKIP LOCKED, then UPDATE … FROM; under `WHERE id IN (SELECT … LIMIT … FOR UPDATE
-    SKIP LOCKED)` one plan was seen to run the subquery again per row and update far more than the limit.
-    """
-    picked = pick.with_for_update(skip_locked=True, of=processing_state).cte("picked")
-    locked = picked.prefix_with("MATERIALIZED", dialect="postgresql")
-    change = CHANGE.values(values)
-    return {
-        "postgresql": change.where(_row.event_id == locked.c.event_id),
-        "sqlite": change.where(_row.event_id.in_(pick)),
-    }
-
-
-# --- claim
-
-_CLAIM_ROWS = _update_picked(
-    select(_row.event_id)
-    .where(status_is(State.QUEUED))
-    .order_by(_row.queued_at, _row.event_id)
-    .limit(bindparam("limit")),
-    {
-        _row.status: literal_column(f"'{State.PROCESSING}'"),
-        _row.attempt_no: _row.attempt_no + literal_column("1"),
-        _row.lease_owner: bindparam("actor"),
-        _row.lease_expires_at: bindparam("lease_expires_at"),
-        _row.started_at: None,
-        **moved(Cause.CLAIM),
-    },
-)
-_CLAIMED = (
-    _row.queued_at,
-    _row.event_id,
-    _row.attempt_no,
-    _row.retry_count,
-    _row.crash_count,
-    _row.version,
-    _row.last_delay_s,
-    _row.life_began_at,
-)
-_CLAIM = {dialect: statement.returning(*_CLAIMED) for dialect, statement in _CLAIM_ROWS.items()}
-
-
-def _select_events(payload: Any) -> Select[Any]:
-    """Select what a handler needs to know, with the payload as text: most handlers never look at it."""
-    columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload
-    return select(*columns).where(event_table.c.id.in_(bindparam("ids", expanding=True)))
-
-
-_EVENTS = {
-    "sqlite": _select_events(type_coerce(event_table.c.payload, Text)),
-    "postgresql": _select_events(cast(event_table.c.payload, Text)),
-}
-
-
-def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
-    """Claim up to a batch of QUEUED events, the longest waiting first, under a lease.
-
-    Each claim raises the row's `attempt_no`: the token that its worker must show to finish it.
-    """
-    expires_at = NEVER_S if settings.lease_s is None else round(now + settings.lease_s, 6)
-    values = {"limit": settings.batch_size, "now": now, "actor": worker, "lease_expires_at": expires_at}
-    with store.begin() as connection:
-        # UPDATE … RETURNING gives its rows in no order; they are handled as they were queued. Tuples compare faster.
-        rows = sorted(map(tuple, connection.execute(_CLAIM[store.dialect], values)))
-        if not rows:
-            return []
-        found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]})
-        about = {row[0]: row[1:] for row in map(tuple, found)}
-    # An event that was replayed counts as created then: there its budget of total time begins anew.
-    return [ClaimedEvent._make((*row[1:-1], *about[row[1]], row[-1])) for row in rows]
-
-
-_MARK_STARTED = (
-    update(processing_state)
-    .where(_row.event_id == bindparam("id"), status_is(State.PROCESSING), _row.attempt_no == bindparam("token"))
-    .values(started_at=bindparam("now"))
-)
-
-
-def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> bool:
-    """Record that an event under suspicion goes to its handler now; return False if it is not this claim's any more.
-
-    When a worker dies, every event of its batch gets one crash to its name, since nobody knows which one did it. From
-    then on only the event that was really in its handler is blamed; this is how the rescue knows.
-    """
-    with store.begin() as connection:
-        values = {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
-        return connection.execute(_MARK_STARTED, values).rowcount == 1
-
-
-_RENEW = (
-    CHANGE.where(
-        _row.event_id.in_(bindparam("ids", expanding=True)),
-        status_is(State.PROCESSING),
-        _row.lease_owner == bindparam("worker"),
-    )
-    .values(lease_expires_at=bindparam("lease_expires_at"))
-    .returning(_row.event_id, _row.attempt_no)
-)
-
-
-def renew(
-    store: Store, settings: Settings, events: Sequence[ClaimedEvent], *, now: float, worker: str
-) -> list[ClaimedEvent]:
-    """Extend the lease of claimed events that are not settled yet; return those that this worker still holds.
-
-    What is missing from the answer was rescued meanwhile and belongs to another, or will: to go on with it would only
-    repeat its side effects.
-    """
-    if settings.lease_s is None or not events:
-        return list(events)
-    until = round(now + settings.lease_s, 6)
-    values = {"ids": [event.event_id for event in events], "worker": worker, "lease_expires_at": until}
-    with store.begin() as connection:
-        held = set(map(tuple, connection.execute(_RENEW, values)))
-    return [event for event in events if (event.event_id, event.attempt_no) in held]
-
-
 # --- requeue what is due
 
-_REQUEUED: dict[Any, Any] = {
-    _row.status: literal_column(f"'{State.QUEUED}'"),
-    _row.next_retry_at: None,
-    _row.lease_owner: None,
-    _row.lease_expires_at: None,
-    _row.queued_at: bindparam("now"),
-    _row.woken_at: bindparam("now"),
-}
-_REQUEUE_DUE = _update_picked(
+_REQUEUE_DUE = update_picked(
     select(_row.event_id)
     .where(status_is(State.FAILED), _row.next_retry_at <= bindparam("now"))
     .order_by(_row.next_retry_at, _row.event_id)
     .limit(bindparam("limit")),
-    {**_REQUEUED, **moved(Cause.RETRY)},
+    {**REQUEUED, **moved(Cause.RETRY)},
 )
 # Both stores take a limit of this size for none.
 _NO_LIMIT = 2**31 - 1
@@ -335,7 +167,7 @@ _STILL_THERE = and_(
 _PUT_BACK = (
     update(processing_state)
     .where(_STILL_THERE)
-    .values({**_REQUEUED, _row.crash_count: bindparam("crashes"), **moved(Cause.RESCUE)})
+    .values({**REQUEUED, _row.crash_count: bindparam("crashes"), **moved(Cause.RESCUE)})
 )
 _GIVE_UP = (
     update(processing_state)
@@ -395,7 +227,7 @@ def _lost(row: Any, now: float, actor: str) -> dict[str, Any]:
 
 # --- sweep what nobody was woken for
 
-_SWEEP = _update_picked(
+_SWEEP = update_picked(
     select(_row.event_id).where(status_is(State.QUEUED), _row.woken_at <= bindparam("before")),
     {_row.woken_at: bindparam("now")},
 )
@@ -419,7 +251,7 @@ _REPLAY = (
     .where(_row.event_id == bindparam("id"), status_is(State.EXTINCT))
     .values(
         {
-            **_REQUEUED,
+            **REQUEUED,
             _row.retry_count: 0,
             _row.crash_count: 0,
             _row.replay_count: _row.replay_count + 1,

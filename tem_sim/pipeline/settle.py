@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tem_sim.pipeline.lifecycle import CHANGE, moved, status_is
 from tem_sim.pipeline.ports import Chance, ClaimedEvent, Notification
+from tem_sim.pipeline.rows import CHANGE, moved, status_is
 from tem_sim.pipeline.settings import Settings, WriteGuard
 from tem_sim.pipeline.states import Cause, State
 from tem_sim.pipeline.store import Store

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tem_sim.pipeline import lifecycle, outbox
+from tem_sim.pipeline import claims, lifecycle, outbox
 from tem_sim.pipeline.lifecycle import Submission, Submitted
 from tem_sim.pipeline.ports import (
     Broker,
@@ -54,7 +54,7 @@ def submit_events(pipe: Pipeline, submissions: Sequence[Submission], *, actor: s
 def process_events_batch(pipe: Pipeline, *, worker: str) -> int:
     """Claim a batch, hand each event to the handler, settle the outcomes; return how many events were claimed."""
     pipe.failpoints.reach("before_claim")
-    batch = lifecycle.claim(pipe.store, pipe.settings, now=pipe.clock.now(), worker=worker)
+    batch = claims.claim(pipe.store, pipe.settings, now=pipe.clock.now(), worker=worker)
     if not batch:
         return 0
     pipe.failpoints.reach("after_claim")
@@ -82,7 +82,7 @@ class _Hold:
         """Renew the lease of these events; return those that are still the worker's."""
         now = self._pipe.clock.now()
         self._renew_at = now + self._half_s
-        return lifecycle.renew(self._pipe.store, self._pipe.settings, events, now=now, worker=self._worker)
+        return claims.renew(self._pipe.store, self._pipe.settings, events, now=now, worker=self._worker)
 
 
 def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> None:
@@ -114,7 +114,7 @@ def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> Non
 
 
 def _work_off_suspect(pipe: Pipeline, event: ClaimedEvent, worker: str) -> None:
-    if lifecycle.mark_started(pipe.store, event, now=pipe.clock.now()):
+    if claims.mark_started(pipe.store, event, now=pipe.clock.now()):
         _settle(pipe, [_handle(pipe, event)], worker)
 
 

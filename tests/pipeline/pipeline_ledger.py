@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from tem_sim.pipeline import lifecycle
+from tem_sim.pipeline import claims, lifecycle
 from tem_sim.pipeline.backoff import Backoff, Fixed
 from tem_sim.pipeline.lifecycle import Submission
 from tem_sim.pipeline.ports import ClaimedEvent
@@ -47,7 +47,7 @@ def submit(store: Store, *numbers: int, now: float = 0.0) -> None:
 
 
 def claim(store: Store, worker: str = "ann", now: float = 1.0, settings: Settings = SETTINGS) -> list[ClaimedEvent]:
-    return lifecycle.claim(store, settings, now=now, worker=worker)
+    return claims.claim(store, settings, now=now, worker=worker)
 
 
 def ended(claimed: ClaimedEvent, error: str | None = None, at: float = 2.0) -> Outcome:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pipeline_ledger import SETTINGS, attempts, claim, ended, finish, moves, row, statuses, submission, submit
 
 from tem_sim.pipeline import lifecycle
-from tem_sim.pipeline.lifecycle import NEVER_S
+from tem_sim.pipeline.claims import NEVER_S
 
 
 def test_the_longest_waiting_are_claimed_first_and_of_those_the_lowest_id(store):

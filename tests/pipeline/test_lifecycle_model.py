@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 from pipeline_ledger import Luck, assert_balanced, ended, rows, submission
 
-from tem_sim.pipeline import lifecycle, outbox
+from tem_sim.pipeline import claims, lifecycle, outbox
 from tem_sim.pipeline.backoff import Backoff, Fixed
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.settings import Settings
@@ -110,7 +110,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), size=st.integers(1, 4))
     def claim(self, worker: str, size: int) -> None:
-        batch = lifecycle.claim(self.store, replace(SETTINGS, batch_size=size), now=self.now, worker=worker)
+        batch = claims.claim(self.store, replace(SETTINGS, batch_size=size), now=self.now, worker=worker)
         expected = self.those("QUEUED", "queued_at")[:size]
         for event in expected:
             event.move("PROCESSING", "claim")
@@ -130,7 +130,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def mark_started(self, data: st.DataObject) -> None:
         worker, claimed = data.draw(st.sampled_from(self.held))
-        lifecycle.mark_started(self.store, claimed, now=self.now)
+        claims.mark_started(self.store, claimed, now=self.now)
         if self.owns(worker, claimed):
             self.events[claimed.event_id].started = True
 

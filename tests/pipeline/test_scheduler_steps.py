@@ -19,7 +19,7 @@ from pipeline_ledger import (
     submit,
 )
 
-from tem_sim.pipeline import lifecycle
+from tem_sim.pipeline import claims, lifecycle
 from tem_sim.pipeline.backoff import Backoff, Fixed
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.tables import attempt
@@ -107,7 +107,7 @@ def die_with(store, now, *, started=()):
     """Claim all there is, start these suspects, die, and be rescued; return what the rescue did."""
     for event in claim(store, now=now):
         if event.event_id in started:
-            lifecycle.mark_started(store, event, now=now + 1)
+            claims.mark_started(store, event, now=now + 1)
     return rescue(store, now=now + 60)
 
 
@@ -127,7 +127,7 @@ def test_with_the_crash_budget_off_an_event_comes_back_for_ever(store):
     for_ever = replace(SETTINGS, crash_budget=None)
     for n in range(8):
         claim(store, now=100.0 * n)
-        lifecycle.mark_started(store, claim_of(store), now=100.0 * n)
+        claims.mark_started(store, claim_of(store), now=100.0 * n)
         assert rescue(store, now=100.0 * n + 60, settings=for_ever) == (1, 0)
     assert row(store)["crash_count"] == 8
 
@@ -155,7 +155,7 @@ def test_a_start_is_forgotten_with_the_next_claim(store):
     submit(store, 1)
     die_with(store, 0.0)
     (suspect,) = claim(store, now=100.0)
-    lifecycle.mark_started(store, suspect, now=101.0)
+    claims.mark_started(store, suspect, now=101.0)
     assert row(store)["started_at"] == 101.0
     finish(store, [ended(suspect, "boom", at=102.0)], now=102.0)
     requeue(store, now=112.0)
@@ -168,11 +168,11 @@ def test_a_worker_that_lost_its_lease_can_not_mark_a_start_any_more(store):
     (zombie,) = claim(store, now=0.0)
     rescue(store, now=60.0)
     before = row(store)
-    lifecycle.mark_started(store, zombie, now=61.0)
+    claims.mark_started(store, zombie, now=61.0)
     assert row(store) == before
     claim(store, worker="bob", now=62.0)
     before = row(store)
-    lifecycle.mark_started(store, zombie, now=63.0)
+    claims.mark_started(store, zombie, now=63.0)
     assert row(store) == before
 
 

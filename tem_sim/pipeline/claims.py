@@ -1,0 +1,121 @@
+"""Claiming events: under a lease, with a token that grows each time, and kept as long as its worker is at it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, Text, bindparam, cast, literal_column, select, type_coerce, update
+
+from tem_sim.pipeline.ports import ClaimedEvent
+from tem_sim.pipeline.rows import CHANGE, moved, status_is, update_picked
+from tem_sim.pipeline.settings import Settings
+from tem_sim.pipeline.states import Cause, State
+from tem_sim.pipeline.store import Store
+from tem_sim.pipeline.tables import event_table, processing_state
+
+# A lease that never runs out, for pipelines whose lease is switched off: the year 9999. Not its end, which is in the
+# year 10 000 east of Greenwich, and there PostgreSQL's clients can't follow.
+NEVER_S = 253_370_764_800.0
+
+_row = processing_state.c
+
+_CLAIM_ROWS = update_picked(
+    select(_row.event_id)
+    .where(status_is(State.QUEUED))
+    .order_by(_row.queued_at, _row.event_id)
+    .limit(bindparam("limit")),
+    {
+        _row.status: literal_column(f"'{State.PROCESSING}'"),
+        _row.attempt_no: _row.attempt_no + literal_column("1"),
+        _row.lease_owner: bindparam("actor"),
+        _row.lease_expires_at: bindparam("lease_expires_at"),
+        _row.started_at: None,
+        **moved(Cause.CLAIM),
+    },
+)
+_CLAIMED = (
+    _row.queued_at,
+    _row.event_id,
+    _row.attempt_no,
+    _row.retry_count,
+    _row.crash_count,
+    _row.version,
+    _row.last_delay_s,
+    _row.life_began_at,
+)
+_CLAIM = {dialect: statement.returning(*_CLAIMED) for dialect, statement in _CLAIM_ROWS.items()}
+
+
+def _select_events(payload: Any) -> Select[Any]:
+    """Select what a handler needs to know, with the payload as text: most handlers never look at it."""
+    columns = event_table.c.id, event_table.c.user_id, event_table.c.kind, payload
+    return select(*columns).where(event_table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+_EVENTS = {
+    "sqlite": _select_events(type_coerce(event_table.c.payload, Text)),
+    "postgresql": _select_events(cast(event_table.c.payload, Text)),
+}
+
+
+def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
+    """Claim up to a batch of QUEUED events, the longest waiting first, under a lease.
+
+    Each claim raises the row's `attempt_no`: the token that its worker must show to finish it.
+    """
+    expires_at = NEVER_S if settings.lease_s is None else round(now + settings.lease_s, 6)
+    values = {"limit": settings.batch_size, "now": now, "actor": worker, "lease_expires_at": expires_at}
+    with store.begin() as connection:
+        # UPDATE … RETURNING gives its rows in no order; they are handled as they were queued. Tuples compare faster.
+        rows = sorted(map(tuple, connection.execute(_CLAIM[store.dialect], values)))
+        if not rows:
+            return []
+        found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]})
+        about = {row[0]: row[1:] for row in map(tuple, found)}
+    # An event that was replayed counts as created then: there its budget of total time begins anew.
+    return [ClaimedEvent._make((*row[1:-1], *about[row[1]], row[-1])) for row in rows]
+
+
+_MARK_STARTED = (
+    update(processing_state)
+    .where(_row.event_id == bindparam("id"), status_is(State.PROCESSING), _row.attempt_no == bindparam("token"))
+    .values(started_at=bindparam("now"))
+)
+
+
+def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> bool:
+    """Record that an event under suspicion goes to its handler now; return False if it is not this claim's any more.
+
+    When a worker dies, every event of its batch gets one crash to its name, since nobody knows which one did it. From
+    then on only the event that was really in its handler is blamed; this is how the rescue knows.
+    """
+    with store.begin() as connection:
+        values = {"id": claimed.event_id, "token": claimed.attempt_no, "now": now}
+        return connection.execute(_MARK_STARTED, values).rowcount == 1
+
+
+_RENEW = (
+    CHANGE.where(
+        _row.event_id.in_(bindparam("ids", expanding=True)),
+        status_is(State.PROCESSING),
+        _row.lease_owner == bindparam("worker"),
+    )
+    .values(lease_expires_at=bindparam("lease_expires_at"))
+    .returning(_row.event_id, _row.attempt_no)
+)
+
+
+def renew(
+    store: Store, settings: Settings, events: Sequence[ClaimedEvent], *, now: float, worker: str
+) -> list[ClaimedEvent]:
+    """Extend the lease of claimed events that are not settled yet; return those that this worker still holds.
+
+    What is missing from the answer was rescued meanwhile and belongs to another, or will: to go on with it would only
+    repeat its side effects.
+    """
+    if settings.lease_s is None or not events:
+        return list(events)
+    until = round(now + settings.lease_s, 6)
+    values = {"ids": [event.event_id for event in events], "worker": worker, "lease_expires_at": until}
+    with store.begin() as connection:
+        held = set(map(tuple, connection.execute(_RENEW, values)))
+    return [event for event in events if (event.event_id, event.attempt_no) in held]
