@@ -23,7 +23,7 @@ import pandas as pd
 
 from tem_sim.frames import SCHEMAS, Column, Run, RunError, conform
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _FIELDS = ("seed", "mode", "status", "store", "end_s", "digest", "versions")
 

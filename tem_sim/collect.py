@@ -11,7 +11,7 @@ import pandas as pd
 from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Connection
 
-from tem_sim.frames import conform
+from tem_sim.frames import SCHEMAS, conform
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, event_table, notification, processing_state, transition
 
@@ -36,13 +36,15 @@ class Observed:
     """What happened outside the store. Times are seconds on the store's own time line.
 
     `effects` and `abandoned` are keyed by (event_id, attempt_no): when the attempt's side effect happened, and when the
-    handler's call of an attempt began that was never finished, which no worker lived to record.
+    handler's call of an attempt began that was never finished, which no worker lived to record. `samples` and `wakeups`
+    are rows of their frames.
     """
 
     effects: Mapping[tuple[int, int], float] = field(default_factory=dict)
     abandoned: Mapping[tuple[int, int], float] = field(default_factory=dict)
     deliveries: Sequence[Delivery] = ()
     samples: Sequence[tuple[float, str, float]] = ()
+    wakeups: Sequence[tuple[float, str, str, int, int, int]] = ()
     faults: Sequence[Any] = ()
 
 
@@ -57,7 +59,8 @@ def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -
             "transitions": transitions,
             "notifications": _notifications(read, observed),
         }
-    frames["samples"] = conform("samples", _samples(observed.samples, start_s))
+    frames["samples"] = conform("samples", _listed("samples", observed.samples, start_s))
+    frames["wakeups"] = conform("wakeups", _listed("wakeups", observed.wakeups, start_s))
     frames["faults"] = conform("faults", _faults(observed.faults, start_s))
     return frames
 
@@ -273,9 +276,11 @@ def _column(rows: Sequence[Any], name: str, dtype: str) -> np.ndarray[Any, Any]:
     return np.array([getattr(row, name) for row in rows], dtype=dtype)
 
 
-def _samples(samples: Sequence[tuple[float, str, float]], start_s: float) -> dict[str, Any]:
-    times, names, values = zip(*samples, strict=True) if samples else ((), (), ())
-    return {"t_s": np.array(times, dtype=float) - start_s, "name": list(names), "value": list(values)}
+def _listed(name: str, rows: Sequence[tuple[Any, ...]], start_s: float) -> dict[str, Any]:
+    """Turn rows as they stand in the frame `name`, the time first, into columns."""
+    names = [column.name for column in SCHEMAS[name]]
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
+    return {**dict(zip(names, columns, strict=True)), names[0]: np.array(columns[0], dtype=float) - start_s}
 
 
 def _faults(faults: Iterable[Any], start_s: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
 
 STATES = tuple(str(state) for state in State)
-OUTCOMES = ("ok", "error", "lost", "superseded", "unfinished")
+OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "unfinished")
 
 Dtype = Literal["int64", "int32", "float64", "category", "str"]
 Status = Literal["complete", "interrupted", "broken"]
@@ -96,7 +96,11 @@ _ATTEMPTS = (
         "When the handler's call ended; of a lost attempt, when it was declared so.",
         null=True,
     ),
-    _label("outcome", "`superseded`: finished after its row was given to another.", values=OUTCOMES),
+    _label(
+        "outcome",
+        "`superseded`: finished after its row was given to another. `expired`: its deadline passed before its call.",
+        values=OUTCOMES,
+    ),
     _label("error", "What the handler raised.", null=True),
     _time("delay_s", "The backoff booked after this attempt's failure.", null=True),
     _time(
@@ -136,6 +140,15 @@ _SAMPLES = (
     Column("value", "float64", "1", "What it showed."),
 )
 
+_WAKEUPS = (
+    _time("t_s", "When they were sent, by the clock of the sender."),
+    _label("actor", "Which node sent them."),
+    _label("task", "On whose behalf: `request` (new events), `retry` or `rescue` (the scheduler's tasks)."),
+    _id("first_id", "Of a request its first event, else 0."),
+    _count("sent", "How many."),
+    _count("lost", "How many of them never reached the queue: lost on the way, or refused, which is all of them."),
+)
+
 _FAULTS = (
     _count("fault_id", "The fault's place in the scenario."),
     _label("kind", "The fault's kind."),
@@ -153,6 +166,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
     "transitions": _TRANSITIONS,
     "notifications": _NOTIFICATIONS,
     "samples": _SAMPLES,
+    "wakeups": _WAKEUPS,
     "faults": _FAULTS,
 }
 
@@ -271,6 +285,7 @@ class Run:
     transitions: pd.DataFrame
     notifications: pd.DataFrame
     samples: pd.DataFrame
+    wakeups: pd.DataFrame
     faults: pd.DataFrame
 
     @property

@@ -126,6 +126,10 @@ class Track:
         self.end(at_s, "lost", started=False, error="lease expired")
         return self.move(at_s, "EXTINCT", "crashed", "beat", crash_count=self.row["crash_count"] + 1, finished_s=at_s)
 
+    def expired(self, at_s: float) -> Track:
+        self.end(at_s, "expired", started=False)
+        return self.move(at_s, "EXTINCT", "expired", self.holder, finished_s=at_s)
+
     def replay(self, at_s: float) -> Track:
         again = {"retry_count": 0, "crash_count": 0, "replay_count": self.row["replay_count"] + 1}
         return self.move(at_s, "QUEUED", "replay", "operator", finished_s=None, **again)
@@ -141,6 +145,7 @@ class Story:
     transitions: list[Row] = field(default_factory=list)
     notifications: list[Row] = field(default_factory=list)
     samples: list[Row] = field(default_factory=list)
+    wakeups: list[Row] = field(default_factory=list)
     faults: list[Row] = field(default_factory=list)
 
     def event(self, event_id: int, at_s: float = 0.0, kind: str = "normal") -> Track:
@@ -171,6 +176,11 @@ class Story:
                 "shade": "tab:red",
             }
         )
+        return self
+
+    def wake(self, t_s: float, actor: str, task: str, first_id: int = 0, sent: int = 1, lost: int = 0) -> Story:
+        sender = {"t_s": t_s, "actor": actor, "task": task, "first_id": first_id}
+        self.wakeups.append({**sender, "sent": sent, "lost": lost})
         return self
 
     def run(self, end_s: float = 1000.0, status: Any = "complete") -> Run:

@@ -1,7 +1,7 @@
 """The life of one event in true order, and which event's life is worth reading first.
 
 Built from the frames. What they do not hold is not here: renewals of a lease, a worker's death (only that its lease
-ran out), and the instant at which a zombie's write was refused.
+ran out), the instant at which a zombie's write was refused, and the wake-up after a replay by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tem_sim.analysis.rules import rules
+from tem_sim.analysis.wakeups import wakes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # What may happen to an event, with what it says of the moment.
 STEPS: dict[str, str] = {
     "submitted": "the event and its row are in the store",
-    "woken": "the wake-ups that announce the row are sent",
+    "woken": "wake-ups are sent for it and the rows beside it",
     "claimed": "a worker's claim is committed",
     "called": "the handler is called",
     "effect": "the downstream applies the side effect",
@@ -51,6 +52,7 @@ _BY_CAUSE = {
     "error": "failed",
     "exhausted": "extinct",
     "crashed": "extinct",
+    "expired": "extinct",
     "retry": "requeued",
     "rescue": "rescued",
     "replay": "replayed",
@@ -108,7 +110,8 @@ class _Life:
     def fact(self, what: str, t_s: float, after: int, actor: str = "", attempt_no: int = 0, detail: str = "") -> Fact:
         """Place something that is no transition: no earlier than the transition `after`."""
         ordered_s = max(t_s, self.ordered_s[after]) if after < len(self.ordered_s) else t_s
-        return Fact((ordered_s, after, 1 + _RANK[what]), t_s, what, actor, attempt_no, detail)
+        # The log keeps microseconds, what was seen outside the store does not.
+        return Fact((round(ordered_s, 6), after, 1 + _RANK[what]), t_s, what, actor, attempt_no, detail)
 
     def claim_of(self, attempt_no: int) -> int:
         """Return the place in the log of an attempt's claim."""
@@ -169,6 +172,7 @@ _DETAILS: dict[str, Callable[[_Life, int], str]] = {
     "ok": _processed,
     "exhausted": lambda life, place: f"given up after {_count(life.log[place].retry_count, 'failure')}",
     "crashed": lambda life, place: "given up: its lease was lost too often",
+    "expired": lambda life, place: "given up: its deadline had passed",
 }
 
 
@@ -197,13 +201,23 @@ _ENDS = {"ok": "", "error": "", "superseded": "; too late: its write was refused
 
 
 def _waits(life: _Life) -> Iterator[Fact]:
-    """Yield the ends of waiting: retries that fell due, and leases that were still held when they ran out."""
+    """Yield the ends of waiting: retries due, wake-ups sent, and leases that were still held when they ran out."""
     lease_s = rules(life.run).settings.lease_s
     for place, row in enumerate(life.log):
         if row.cause == "error" and _due_s(life, place) <= life.run.end_s:
             yield life.fact("due", _due_s(life, place), place, attempt_no=row.attempt_no)
+        if row.after == "QUEUED":
+            yield from _wakes(life, place)
         if row.cause == "claim" and lease_s is not None and row.at_s + lease_s <= life.until(place):
             yield life.fact("lease end", row.at_s + lease_s, place, str(row.actor), row.attempt_no, "unless renewed")
+
+
+def _wakes(life: _Life, place: int) -> Iterator[Fact]:
+    row = life.log[place]
+    for wake in wakes(life.run, row.event_id, row.cause, row.actor, row.at_s, life.until(place)):
+        detail = _count(wake.sent, "wake-up") + (f", {wake.lost:,} of them lost" if wake.lost else "")
+        detail += "; the sweep of rows that nobody came for" if wake.swept else ""
+        yield life.fact("woken", wake.t_s, place, wake.actor, detail=detail)
 
 
 def _telling(life: _Life) -> Iterator[Fact]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -42,6 +43,8 @@ class Api:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    # What clients sent in each second of the run, every repetition counted.
+    sent_per_s: Counter[int] = field(default_factory=Counter)
     _given_up: set[int] = field(default_factory=set)
     _sent: int = 0
     _open: list[Request] = field(default_factory=list)
@@ -99,6 +102,7 @@ class Api:
 
     def _send(self, request: Request) -> None:
         request.tries += 1
+        self.sent_per_s[int(self.node.kernel.now)] += len(request.numbers)
         self._open.append(request)
         if self.node.alive:
             self.node.spawn(f"request-{request.numbers[0]}", lambda: self._answer(request))

@@ -98,6 +98,8 @@ class SimBroker:
         self.losses: list[tuple[float, Random]] = [(loss, luck)] if loss else []
         self.sent = 0
         self.lost_on_the_way = 0
+        # Rows of the frame `wakeups`, noted by those who send.
+        self.wakeups: list[tuple[float, str, str, int, int, int]] = []
         self.ready: deque[Message] = deque()
         self._visibility_timeout_s = visibility_timeout_s
         self._sweep_every_s = sweep_every_s

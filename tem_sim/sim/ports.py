@@ -19,9 +19,18 @@ class NodeBroker:
     latency_s: float
 
     def wake(self, count: int) -> None:
-        """Send wake-ups; see `pipeline.ports.Broker`."""
+        """Send wake-ups, and note who sent how many and what became of them; see `pipeline.ports.Broker`."""
         self.kernel.sleep(self.latency_s)
-        self.queue.send(count)
+        lost = count
+        try:
+            lost = self.queue.send(count)
+        finally:
+            thread = self.kernel.current
+            assert thread is not None
+            # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
+            task, _, first_id = thread.name.rpartition("/")[2].partition("-")
+            sender = thread.node.clock.now(), thread.node.name, task, int(first_id or 0)
+            self.queue.wakeups.append((*sender, count, lost))
 
 
 @dataclass(slots=True)

@@ -277,6 +277,7 @@ class World:
                 for event_id, seen in self.gateway.seen.items()
             ],
             samples=[*self._samples, *self._counts(end_s)],
+            wakeups=self.broker.wakeups,
             faults=self.faults.activations,
         )
         frames = collect(self.database.store, observed, start_s=0.0, end_s=end_s)
@@ -293,10 +294,16 @@ class World:
         )
 
     def _counts(self, end_s: float) -> list[tuple[float, str, float]]:
-        """Return what was counted over the whole run, as gauges read at its end."""
+        """Return what was counted: over each second, dated by its beginning, and over the whole run, by its end."""
         with self.database.store.begin() as connection:
             stored = set(connection.execute(select(event_table.c.id)).scalars())
-        return [(end_s, name, float(count)) for name, count in self.api.submissions(stored).items()]
+        counts = {
+            **self.api.submissions(stored),
+            "database_statements": self.database.statements,
+            "database_transactions": self.database.store.transactions,
+        }
+        sent = [(float(at), "submissions_sent_per_s", float(n)) for at, n in sorted(self.api.sent_per_s.items())]
+        return [*sent, *((end_s, name, float(count)) for name, count in counts.items())]
 
     def close(self) -> None:
         """Free what the run holds: greenlets, connections, the schema."""

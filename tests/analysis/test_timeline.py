@@ -98,6 +98,46 @@ def test_every_transition_of_a_storm_is_a_row_of_its_events_life():
         assert table["t_s"].is_monotonic_increasing
 
 
+def woken(run, event_id=1):
+    table = timeline(run, event_id)
+    table = table[table["what"] == "woken"]
+    return list(zip(table["t_s"], table["actor"], table["detail"], strict=True))
+
+
+def test_a_row_is_woken_by_the_request_and_by_the_tick_that_queued_it():
+    told = story()
+    told.event(1, at_s=1.0).claim(1.5).error(2.0, 10.0).retry(12.0).claim(13.0)
+    told.event(2, at_s=0.9).claim(1.5).error(2.0, 11.0).retry(13.0).claim(14.0)
+    told.wake(1.0, "api", "request", first_id=2).wake(1.1, "api", "request", first_id=1, sent=2, lost=1)
+    told.wake(12.1, "beat-2", "retry").wake(12.2, "beat", "retry").wake(13.1, "beat", "retry")
+    assert woken(told.run()) == [(1.1, "api", "2 wake-ups, 1 of them lost"), (12.2, "beat", "1 wake-up")]
+
+
+def test_a_tick_that_died_before_its_wake_up_is_not_given_the_next_ones():
+    told = story()
+    told.event(1).claim(0.5).error(1.0, 1.0).retry(12.0).claim(20.0)
+    told.event(2).claim(0.5).error(1.0, 1.0).retry(13.0).claim(20.0)
+    told.wake(13.1, "beat", "retry")
+    assert woken(told.run()) == []
+    assert woken(told.run(), 2) == [(13.1, "beat", "1 wake-up")]
+
+
+def test_a_row_that_nobody_comes_for_is_swept_again_and_again_and_no_oftener_than_its_setting():
+    told = story(pipeline={"sweep_after": 10})
+    told.event(1, at_s=1.0).claim(33.0)
+    told.wake(1.1, "api", "request", first_id=1, lost=1)
+    for tick_s in (5.0, 12.0, 19.0, 26.0, 33.5):
+        told.wake(tick_s, "beat", "rescue")
+    swept = "1 wake-up; the sweep of rows that nobody came for"
+    assert woken(told.run())[1:] == [(12.0, "beat", swept), (26.0, "beat", swept)]
+
+
+def test_without_a_sweep_nobody_is_swept():
+    told = story(pipeline={"sweep_after": "off"})
+    told.event(1, at_s=1.0)
+    assert woken(told.wake(500.0, "beat", "rescue").run()) == []
+
+
 def slow_and_quick():
     told = story()
     told.event(1).claim(1.0).ok(2.0)

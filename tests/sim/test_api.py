@@ -121,6 +121,14 @@ def test_an_api_that_is_away_keeps_nothing_and_loses_nothing_that_is_repeated() 
     assert not done.events["submitted_s"].between(10.01, 17.99).any()
 
 
+def test_what_clients_send_is_counted_by_the_second_every_repetition_included() -> None:
+    dead = {"kind": "worker_death", "target": "api", "at": "5s", "restart_after": "3s"}
+    made = run(arrivals=[burst(10), burst(4, at="5500ms")], faults=[dead], events={"duplicate_submits": 1})
+    sent = made.samples[made.samples["name"] == "submissions_sent_per_s"].set_index("t_s")["value"]
+    # Ten are sent and sent again at once; four meet a dead API, and are repeated until it is up.
+    assert sent.to_dict() == {2.0: 20.0, 5.0: 4.0, 6.0: 4.0, 7.0: 4.0, 8.0: 4.0}
+
+
 def test_what_clients_gave_up_is_counted_and_offered_is_what_was_taken_in_and_what_was_not() -> None:
     dead = {"kind": "worker_death", "target": "api", "at": "5s", "restart_after": "15s"}
     made = run(arrivals={"kind": "constant", "rate": "2/s", "from": "0s", "until": "30s"}, faults=[dead])

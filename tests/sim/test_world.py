@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from greenlet import greenlet
-from sim_worlds import all_done, burst, run, scenario
+from sim_worlds import all_done, burst, run, scenario, world
 from sqlalchemy.exc import OperationalError
 
 from tem_sim.frames import Run
@@ -152,9 +152,10 @@ def test_no_greenlet_outlives_its_run(how: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_gauges_are_read_every_second() -> None:
     done = run()
-    counted_at_the_end = done.samples["name"].astype(str).str.startswith("submissions_")
-    assert (done.samples.loc[counted_at_the_end, "t_s"] == done.end_s).all()
-    gauges = done.samples[~counted_at_the_end]
+    names = done.samples["name"].astype(str)
+    counted = names.str.startswith(("submissions_", "database_"))
+    assert (done.samples.loc[counted & ~names.str.endswith("_per_s"), "t_s"] == done.end_s).all()
+    gauges = done.samples[~counted]
     for name, of_gauge in gauges.groupby("name", observed=True):
         assert np.array_equal(of_gauge["t_s"], np.arange(len(of_gauge))), name
     assert set(gauges["name"].astype(str)) == {
@@ -166,6 +167,36 @@ def test_gauges_are_read_every_second() -> None:
     }
     busy = done.samples[done.samples["name"] == "workers_busy"]["value"]
     assert busy.between(0, 6).all()
+
+
+def test_statements_and_transactions_are_counted_whatever_the_store_calls_one() -> None:
+    made = world(
+        arrivals=burst(3), beat=dict.fromkeys(("retry_every", "rescue_every", "relay_every"), "1h"), horizon="9s"
+    )
+    made.run()
+    counts = made.read_out().samples.set_index("name")["value"]
+    made.close()
+    # Submit: two inserts. Claim: update and read. Settle: update, attempts, outbox. And a claim that found nothing.
+    assert counts["database_transactions"] == 4
+    assert counts["database_statements"] == 8
+
+
+def test_each_wake_up_is_noted_with_its_sender_and_what_became_of_it() -> None:
+    lost = {"kind": "wakeups_lost", "at": "0s", "for": "4s", "probability": 1}
+    done = run(arrivals=burst(120), faults=[lost], pipeline={"batch_size": 50, "sweep_after": "5s"})
+    sent = done.wakeups
+    first = sent.iloc[0]
+    assert first[["actor", "task", "first_id", "sent", "lost"]].tolist() == ["api", "request", 1, 3, 3]
+    # After the commit, at the far end of another round trip.
+    assert first["t_s"] == pytest.approx(float(done.events["submitted_s"].iloc[0]) + 0.002)
+    swept = sent[sent["task"] == "rescue"].iloc[0]
+    assert (swept["actor"], swept["sent"], swept["lost"]) == ("beat", 3, 0)
+
+
+def test_wake_ups_that_the_broker_refuses_are_all_lost() -> None:
+    away = {"kind": "broker_restart", "at": "0s", "for": "5s"}
+    sent = run(arrivals=burst(120), faults=[away], pipeline={"sweep_after": "5s"}).wakeups
+    assert sent.iloc[0][["sent", "lost"]].tolist() == [3, 3]
 
 
 def test_progress_is_told_every_simulated_second() -> None:
