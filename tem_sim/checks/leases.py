@@ -61,7 +61,7 @@ def _misnumbered(run: Run) -> pd.DataFrame:
 def _ended_by_strangers(run: Run) -> pd.DataFrame:
     """Find ends of attempts by another actor than the one that claimed them."""
     past = history(run)
-    ends = past.has("cause", "ok", "error", "exhausted")
+    ends = past.has("cause", "ok", "error", "exhausted", "expired")
     claimed = ~past.first & past.previous(past.has("cause", "claim"))
     own = claimed & (past.actor == past.previous(past.actor))
     return _problem(run, ends & ~own, "ended by another than its holder")
@@ -79,6 +79,10 @@ def _claimed_by_others(run: Run) -> pd.DataFrame:
     return _problem(run, wrong, "claimed by another than its attempt says")
 
 
+# The causes that may stand in the transition log beside the end of an attempt by its own worker.
+_CAUSES_OF = {"ok": ("ok",), "error": ("error", "exhausted"), "expired": ("expired",)}
+
+
 def _ended_otherwise(run: Run) -> pd.DataFrame:
     """Find ends by the log that the attempt's outcome contradicts, and outcomes that the log knows nothing of."""
     import pandas as pd
@@ -86,14 +90,14 @@ def _ended_otherwise(run: Run) -> pd.DataFrame:
     past, attempts = history(run), run.attempts
     outcome = np.append(attempts["outcome"].astype(str).to_numpy(dtype=object), "")
     found, known = [], np.zeros(len(outcome), dtype=bool)
-    for word, causes in {"ok": ("ok",), "error": ("error", "exhausted")}.items():
+    for word, causes in _CAUSES_OF.items():
         ends = past.has("cause", *causes)
         at = tries(run).find(past.event[ends], past.attempt_no[ends])
         known[at] |= True
         wrong = ends.copy()
         wrong[ends] = (at >= 0) & (outcome[at] != word)
         found.append(_problem(run, wrong, "ended otherwise than its attempt says"))
-    unheard = attempts["outcome"].isin(["ok", "error"]).to_numpy() & ~known[:-1]
+    unheard = attempts["outcome"].isin(list(_CAUSES_OF)).to_numpy() & ~known[:-1]
     rows = attempts.loc[unheard, ["event_id", "attempt_no", "worker", "finished_s"]]
     same_names = rows.rename(columns={"worker": "actor", "finished_s": "at_s"})
     return pd.concat([*found, same_names.assign(problem="its end is not in the log")], ignore_index=True)

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 def attempts_bounded(run: Run) -> Verdict:
     """No event has more attempts than max_retries + 1 and its lost leases, nor is one given up before.
 
-    A replay begins a new life. A budget of time may end an event's tries early.
+    A replay begins a new life. A budget of time may end an event's tries early, and so may a deadline, but not
+    before it has passed; nor is an event claimed after it handed to its handler.
     """
+    if len(wrong := _against_the_deadline(run)):
+        detail = (
+            f"{count(len(wrong), 'event')} expired before the deadline, or claimed after it and handled all the same"
+        )
+        return verdict("attempts_bounded", "false", detail, wrong)
     max_retries = rules(run).settings.policy.max_retries
     if max_retries is None:
         return verdict("attempts_bounded", "true", "the policy never gives up, so attempts have no bound")
@@ -51,6 +57,27 @@ def _given_up_early(run: Run, max_retries: int) -> pd.DataFrame:
     if rules(run).settings.policy.budget_s is not None:
         return log_rows(run, np.zeros(len(past), dtype=bool))
     return log_rows(run, past.has("cause", "exhausted") & (past.retry_count <= max_retries))
+
+
+def _against_the_deadline(run: Run) -> pd.DataFrame:
+    """Find the ends by a deadline that had not passed yet, and the claims after it that led to a call.
+
+    A worker that is frozen between its look at the clock and its call is late without a fault of its own: so it is the
+    claim that is judged, not the call.
+    """
+    past, rule = history(run), rules(run)
+    expired, claims = past.has("cause", "expired"), past.has("cause", "claim")
+    deadline_s = rule.settings.deadline_s
+    if deadline_s is None:
+        return log_rows(run, expired)
+    begins = past.first | past.has("cause", "submit", "replay")
+    age_s = past.at_s - past.at_s[begins][np.cumsum(begins) - 1]
+    slack_s = rule.skew_s + ROUNDING_S
+    at = tries(run).find(past.event[claims], past.attempt_no[claims])
+    called = np.append(run.attempts["outcome"].isin(["ok", "error"]).to_numpy(), False)[at]
+    late = claims.copy()
+    late[claims] = called & (age_s[claims] >= deadline_s + slack_s)
+    return log_rows(run, late | (expired & (age_s < deadline_s - slack_s)))
 
 
 def _lives(run: Run, life: Array, chosen: Array) -> pd.DataFrame:

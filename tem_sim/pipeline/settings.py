@@ -32,7 +32,10 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the pipeline behaves. None switches a protection off, so that its absence can be studied."""
+    """How the pipeline behaves. None switches a protection off, so that its absence can be studied.
+
+    The settings from `deadline_s` on are mitigations against overload, and off by default.
+    """
 
     policy: Policy = field(default_factory=lambda: Backoff(Exponential(10.0), max_retries=5))
     batch_size: int = 50
@@ -45,13 +48,14 @@ class Settings:
     write_guard: WriteGuard = WriteGuard.FENCED
     outbox: bool = True
     isolation: Isolation = Isolation.EVENT
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "settle_every", "requeue_limit", "relay_limit", "crash_budget"):
             value = getattr(self, name)
             if value is not None:
                 count(f"settings.{name}", value, least=0 if name == "crash_budget" else 1)
-        for name in ("lease_s", "sweep_after_s"):
+        for name in ("lease_s", "sweep_after_s", "deadline_s"):
             value = getattr(self, name)
             if value is not None:
                 seconds(f"settings.{name}", value, above=0.0)

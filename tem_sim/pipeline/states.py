@@ -27,6 +27,7 @@ class Cause(StrEnum):
     RETRY = "retry"
     RESCUE = "rescue"
     CRASHED = "crashed"
+    EXPIRED = "expired"
     REPLAY = "replay"
 
 
@@ -38,7 +39,7 @@ CAUSES: dict[tuple[State | None, State], frozenset[Cause]] = {
     (State.QUEUED, State.PROCESSING): frozenset({Cause.CLAIM}),
     (State.PROCESSING, State.PROCESSED): frozenset({Cause.OK}),
     (State.PROCESSING, State.FAILED): frozenset({Cause.ERROR}),
-    (State.PROCESSING, State.EXTINCT): frozenset({Cause.EXHAUSTED, Cause.CRASHED}),
+    (State.PROCESSING, State.EXTINCT): frozenset({Cause.EXHAUSTED, Cause.CRASHED, Cause.EXPIRED}),
     (State.PROCESSING, State.QUEUED): frozenset({Cause.RESCUE}),
     (State.FAILED, State.QUEUED): frozenset({Cause.RETRY}),
     (State.EXTINCT, State.QUEUED): frozenset({Cause.REPLAY}),

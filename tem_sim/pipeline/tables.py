@@ -102,8 +102,9 @@ def _shape() -> str:
     return f"CASE status {' '.join(cases)} ELSE FALSE END"
 
 
-# How an attempt ends: `lost` with its worker, `superseded` when its row has another holder by then.
-OUTCOMES = ("ok", "error", "lost", "superseded")
+# How an attempt ends: `lost` with its worker, `superseded` when its row has another holder by then, `expired` without a
+# call of the handler because the event's deadline has passed.
+OUTCOMES = ("ok", "error", "lost", "superseded", "expired")
 
 metadata = MetaData()
 

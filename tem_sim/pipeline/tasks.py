@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tem_sim.pipeline import claims, lifecycle, outbox
+from tem_sim.pipeline import claims, lifecycle, outbox, unhandled
 from tem_sim.pipeline.lifecycle import Submission, Submitted
 from tem_sim.pipeline.ports import (
     Broker,
@@ -102,10 +102,13 @@ def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> Non
             to_do = deque(hold.keep(to_do))
             if not to_do:
                 break
-        event = to_do.popleft()
-        if event.crash_count or len(done) >= every:
+        if to_do[0].crash_count or len(done) >= every:
             _settle(pipe, done, worker)
             done = []
+        if _is_overdue(pipe, to_do[0]):
+            to_do = _expire_overdue(pipe, to_do, worker)
+            continue
+        event = to_do.popleft()
         if event.crash_count:
             _work_off_suspect(pipe, event, worker)
         else:
@@ -114,8 +117,24 @@ def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> Non
 
 
 def _work_off_suspect(pipe: Pipeline, event: ClaimedEvent, worker: str) -> None:
-    if claims.mark_started(pipe.store, event, now=pipe.clock.now()):
+    if not claims.mark_started(pipe.store, event, now=pipe.clock.now()):
+        return
+    if _is_overdue(pipe, event):
+        _expire_overdue(pipe, [event], worker)
+    else:
         _settle(pipe, [_handle(pipe, event)], worker)
+
+
+def _is_overdue(pipe: Pipeline, event: ClaimedEvent) -> bool:
+    deadline_s = pipe.settings.deadline_s
+    return deadline_s is not None and pipe.clock.now() - event.created_at >= deadline_s
+
+
+def _expire_overdue(pipe: Pipeline, events: Sequence[ClaimedEvent], worker: str) -> deque[ClaimedEvent]:
+    """End all of these events whose deadline has passed, in one transaction; return the others."""
+    overdue = [event for event in events if _is_overdue(pipe, event)]
+    unhandled.expire(pipe.store, overdue, now=pipe.clock.now(), worker=worker)
+    return deque(event for event in events if event not in overdue)
 
 
 def _handle(pipe: Pipeline, event: ClaimedEvent) -> Outcome:

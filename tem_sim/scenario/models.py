@@ -98,6 +98,12 @@ class Pipeline(Model):
     isolation: Isolation = Field(
         Isolation.EVENT, description="Whether a failure is the event's own, or fails its whole batch."
     )
+    deadline_s: Off[PositiveDuration] = Field(
+        None,
+        alias="deadline",
+        description="The age, from the submit or the last replay, at which an event is not handed to its handler any "
+        "more and ends EXTINCT; `off` for none.",
+    )
 
     def settings(self) -> Settings:
         """Return what the pipeline's own code takes."""
@@ -113,6 +119,7 @@ class Pipeline(Model):
             write_guard=self.write_guard,
             outbox=self.outbox,
             isolation=self.isolation,
+            deadline_s=self.deadline_s,
         )
 
 

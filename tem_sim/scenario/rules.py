@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tem_sim.pipeline.ports import EDGES
+from tem_sim.scenario import mitigations
 from tem_sim.scenario.arrivals import Burst
 from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import did_you_mean
@@ -143,7 +144,7 @@ def _listed(names: list[str]) -> str:
 def warnings(scenario: Scenario) -> tuple[str, ...]:
     """Return what is allowed and yet likely not what was meant, a sentence each."""
     told = (_erased_jitter(scenario), _short_lease(scenario), _tight_crash_budget(scenario), _cut_arrivals(scenario))
-    return tuple(sentence for sentence in told if sentence)
+    return (*(sentence for sentence in told if sentence), *mitigations.warnings(scenario))
 
 
 def _erased_jitter(scenario: Scenario) -> str:

@@ -107,7 +107,7 @@ def bring_to(store: Store, state: State) -> ClaimedEvent | None:
     return claimed
 
 
-_ENDS = {"ok": "ok", "error": "error", "exhausted": "error", "rescue": "lost", "crashed": "lost"}
+_ENDS = {"ok": "ok", "error": "error", "exhausted": "error", "rescue": "lost", "crashed": "lost", "expired": "expired"}
 
 
 def assert_balanced(store: Store, settings: Settings) -> None:
@@ -143,6 +143,8 @@ def _assert_counts(history: list[dict[str, object]], now: dict[str, object], set
     assert now["replay_count"] == len(replays)
     if now["status"] == "EXTINCT" and life[-1]["cause"] == "exhausted":
         assert failures == settings.policy.max_retries + 1
+    elif now["status"] == "EXTINCT" and life[-1]["cause"] == "expired":
+        assert now["finished_at"] - now["life_began_at"] >= settings.deadline_s
     elif now["status"] == "EXTINCT":
         assert now["crash_count"] == settings.crash_budget + 1
     else:

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 from pipeline_ledger import Luck, assert_balanced, ended, rows, submission
 
-from tem_sim.pipeline import claims, lifecycle, outbox
+from tem_sim.pipeline import claims, lifecycle, outbox, unhandled
 from tem_sim.pipeline.backoff import Backoff, Fixed
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.settings import Settings
@@ -25,12 +25,13 @@ from tem_sim.pipeline.settle import settle
 from tem_sim.pipeline.store import Store, open_store
 from tem_sim.pipeline.tables import attempt, event_table, metadata, notification, transition
 
-MAX_RETRIES, DELAY_S, LEASE_S, SWEEP_S, CRASHES = 1, 10.0, 20.0, 30.0, 1
+MAX_RETRIES, DELAY_S, LEASE_S, SWEEP_S, CRASHES, DEADLINE_S = 1, 10.0, 20.0, 30.0, 1, 40.0
 SETTINGS = Settings(
     policy=Backoff(Fixed(DELAY_S), max_retries=MAX_RETRIES),
     lease_s=LEASE_S,
     sweep_after_s=SWEEP_S,
     crash_budget=CRASHES,
+    deadline_s=DEADLINE_S,
 )
 WORKERS = ("ann", "bob")
 
@@ -42,6 +43,7 @@ class Expected:
     event_id: int
     queued_at: float
     woken_at: float
+    life_began_at: float
     status: str = "QUEUED"
     retry_count: int = 0
     crash_count: int = 0
@@ -92,7 +94,7 @@ class Lifecycle(RuleBasedStateMachine):
         numbers = range(len(self.events) + 1, len(self.events) + 1 + count)
         answers = lifecycle.submit(self.store, [submission(n) for n in numbers], now=self.now, actor="api")
         assert all(answer.created for answer in answers)
-        self.events |= {n: Expected(n, self.now, self.now) for n in numbers}
+        self.events |= {n: Expected(n, self.now, self.now, self.now) for n in numbers}
 
     @precondition(lambda self: self.events)
     @rule(data=st.data(), news=st.booleans())
@@ -102,7 +104,7 @@ class Lifecycle(RuleBasedStateMachine):
         answers = lifecycle.submit(self.store, batch, now=self.now, actor="api")
         assert [(a.event_id, a.created, a.same) for a in answers[:1]] == [(known, False, True)]
         if news:
-            self.events[len(self.events) + 1] = Expected(len(self.events) + 1, self.now, self.now)
+            self.events[len(self.events) + 1] = Expected(len(self.events) + 1, self.now, self.now, self.now)
 
     @rule(seconds=st.sampled_from([1.0, 9.0, 10.0, 20.0, 30.0]))
     def wait(self, seconds: float) -> None:
@@ -164,6 +166,20 @@ class Lifecycle(RuleBasedStateMachine):
             event.move(*(("EXTINCT", "exhausted") if spent else ("FAILED", "error")))
             event.next_retry_at = None if spent else self.now + DELAY_S
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        worker, claimed = data.draw(st.sampled_from(self.held))
+        event = self.events[claimed.event_id]
+        if self.now - event.life_began_at < DEADLINE_S:
+            return
+        done = unhandled.expire(self.store, [claimed], now=self.now, worker=worker)
+        assert done == self.owns(worker, claimed)
+        self.held.remove((worker, claimed))
+        if done:
+            event.ends.append("expired")
+            event.move("EXTINCT", "expired")
+
     @rule(limit=st.one_of(st.none(), st.integers(1, 3)))
     def requeue(self, limit: int | None) -> None:
         done = lifecycle.requeue_due(self.store, replace(SETTINGS, requeue_limit=limit), now=self.now, actor="beat")
@@ -214,6 +230,7 @@ class Lifecycle(RuleBasedStateMachine):
         if done:
             event.retry_count = event.crash_count = 0
             event.replay_count += 1
+            event.life_began_at = self.now
             event.requeue("replay", self.now)
 
     @invariant()
@@ -224,7 +241,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def every_row_is_as_the_model_has_it(self) -> None:
-        columns = [name for name in vars(Expected(0, 0, 0)) if name not in ("started", "history", "ends", "published")]
+        columns = [
+            name for name in vars(Expected(0, 0, 0, 0)) if name not in ("started", "history", "ends", "published")
+        ]
         for row in rows(self.store):
             event = self.events[row["event_id"]]
             assert {name: row[name] for name in columns} == {name: getattr(event, name) for name in columns}

@@ -14,7 +14,7 @@ def test_a_limit_is_a_whole_number_of_at_least_one(name, value):
         Settings(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["lease_s", "sweep_after_s"])
+@pytest.mark.parametrize("name", ["lease_s", "sweep_after_s", "deadline_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_an_interval_is_a_positive_number_of_seconds(name, value):
     with pytest.raises(ValueError, match=rf"settings\.{name}: "):

@@ -1,0 +1,31 @@
+"""The mitigations against overload as a scenario writes them, and the combinations of them that do nothing or harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.models import Scenario
+
+
+def warnings(scenario: Scenario) -> Iterator[str]:
+    """Yield what is allowed and yet likely not what was meant, a sentence each."""
+    yield from _deadline(scenario)
+
+
+def _deadline(scenario: Scenario) -> Iterator[str]:
+    deadline_s, policy = scenario.pipeline.deadline_s, scenario.policy()
+    if deadline_s is None:
+        return
+    soonest_s = policy.support(1)[0]
+    if soonest_s >= deadline_s and policy.max_retries != 0:
+        yield (
+            f"The first retry waits for {soonest_s:g} s at least and the deadline is {deadline_s:g} s "
+            "(pipeline.deadline): no event is ever tried again."
+        )
+    if policy.budget_s is not None and policy.budget_s > deadline_s:
+        yield (
+            f"The policy's budget is {policy.budget_s:g} s and the deadline {deadline_s:g} s (pipeline.deadline): "
+            "retries are booked that will not be handed to the handler any more."
+        )
