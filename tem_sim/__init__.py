@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
     from tem_sim.sim.kernel import SimulationError
     from tem_sim.sim.world import simulate
+    from tem_sim.studies.explore import explore
 
     __version__: str
 
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "attempts_per_second",
     "delay_table",
+    "explore",
     "latency_ecdf",
     "load",
     "metrics",
@@ -54,6 +56,7 @@ _HOMES = {
     "SimulationError": "tem_sim.sim.kernel",
     "attempts_per_second": "tem_sim.plots.storm",
     "delay_table": "tem_sim.pipeline.presets",
+    "explore": "tem_sim.studies.explore",
     "latency_ecdf": "tem_sim.plots.storm",
     "load": "tem_sim.scenario.loader",
     "metrics": "tem_sim.analysis.metrics",
