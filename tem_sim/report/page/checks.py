@@ -1,0 +1,52 @@
+"""What the checks found, with the rows that offend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tem_sim.report.page.blocks import Html, element, folded, frame_table, table, wrap
+
+if TYPE_CHECKING:
+    from tem_sim.report.outcome import Judged, Kind, Outcome
+    from tem_sim.report.page.runs import Runs
+
+SHOWN_ROWS = 20
+
+# Sign and words; the sign is for the eye alone.
+_ANSWERS: dict[Kind, tuple[str, str]] = {
+    "holds": ("✔", "holds"),
+    "broken": ("✘", "broken"),
+    "unknown": ("?", "cannot tell"),
+    "as_meant": ("✔", "broken, as meant"),
+    "unbroken": ("✘", "meant to be broken"),
+}
+
+
+def checks(runs: Runs) -> Html:
+    """Return every check's finding; the rows of an unexpected violation stand open."""
+    return Html("".join(runs.heading(number) + _of(outcome) for number, outcome in enumerate(runs.outcomes)))
+
+
+def _of(outcome: Outcome) -> str:
+    rows = [_row(judged) for judged in outcome.checks]
+    found = table(["check", "answer", "finding"], rows, f"The {len(rows)} checks", html=True)
+    return found + "".join(_offending(judged) for judged in outcome.checks if judged.verdict.n_rows)
+
+
+def _row(judged: Judged) -> list[str]:
+    sign, words = _ANSWERS[judged.kind]
+    answer = element("span", sign, class_="sign", aria_hidden="true") + " " + element("span", words)
+    return [
+        element("span", judged.verdict.name),
+        wrap("span", answer, class_=f"answer {judged.kind}"),
+        element("span", judged.verdict.detail),
+    ]
+
+
+def _offending(judged: Judged) -> str:
+    found = judged.verdict
+    rows = found.rows.head(SHOWN_ROWS)
+    part = f"the first {len(rows)} of {found.n_rows:,} rows" if found.n_rows > len(rows) else f"{found.n_rows:,} rows"
+    what = "that cannot be judged" if found.verdict == "unknown" else "that offend"
+    title = f"{found.name}: {part} {what}"
+    return folded(title, frame_table(rows, title), opened=judged.kind == "broken")

@@ -1,0 +1,108 @@
+"""Runs a notebook in a kernel of this very Python, out of reach of the network and of the user's Jupyter.
+
+No kernel has to be registered, none that is registered is used, nothing is written below the user's home, and the
+kernel is spoken to through files of a folder that goes with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tem_sim.frames import RunError
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from nbformat import NotebookNode
+
+# A path of a socket may be about a hundred bytes long, whatever the system allows for other paths.
+LONGEST_SOCKET = 80
+
+_KERNEL = (
+    *("-m", "ipykernel_launcher", "-f", "{connection_file}"),
+    # A module in the user's folder must not stand in for one of ours, nor a start-up file change what is drawn.
+    *("--IPKernelApp.ignore_cwd=True", "--IPKernelApp.exec_PYTHONSTARTUP=False", "--HistoryManager.enabled=False"),
+)
+
+
+class ReportError(Exception):
+    """A page could not be made; the message says which cell failed, and how."""
+
+
+def execute(notebook: NotebookNode, progress: Callable[[int], None] | None = None) -> NotebookNode:
+    """Run all cells in the current folder and keep what they show; `progress` is told the number of cells done.
+
+    Raises `RunError` where a run could not be loaded, and `ReportError` where a cell failed.
+    """
+    from nbclient.exceptions import CellExecutionError
+
+    # Some systems' own folder for temporary files has too long a name for sockets.
+    with tempfile.TemporaryDirectory(prefix="tem-sim-") as folder:
+        client = _client(notebook, Path(folder))
+        with client.setup_kernel(env=_environment(folder), cwd=os.getcwd()):
+            for number, cell in enumerate(notebook.cells):
+                try:
+                    client.execute_cell(cell, number)
+                except CellExecutionError as error:
+                    raise _failure(cell, error) from None
+                if progress is not None:
+                    progress(number + 1)
+    _drop_streams(notebook)
+    return notebook
+
+
+def _client(notebook: NotebookNode, folder: Path) -> NotebookClient:
+    from nbclient import NotebookClient
+
+    options: dict[str, Any] = {"record_timing": False, "timeout": None, "store_widget_state": False}
+    # A kernel that has shown everything has nothing to say good-bye for, and may take seconds over it.
+    client = NotebookClient(notebook, km=_manager(folder), shutdown_kernel="immediate", **options)
+    # Given a manager, nbclient leaves the kernel running, for its owner to stop; ours ends with the notebook.
+    client.owns_km = True
+    return client
+
+
+def _manager(folder: Path) -> Any:
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        """A kernel of this Python, whatever kernels are registered."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(argv=[sys.executable, *_KERNEL], display_name="Python 3", language="python")
+
+    file = folder / "kernel.json"
+    sockets = os.name == "posix" and len(str(file)) < LONGEST_SOCKET
+    where = {"transport": "ipc"} if sockets else {"transport": "tcp", "ip": "127.0.0.1"}
+    return OwnKernel(connection_file=str(file), **where)
+
+
+def _environment(folder: str) -> dict[str, str]:
+    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), folder)
+    return {**os.environ, **own, "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+def _failure(cell: NotebookNode, error: CellExecutionError) -> Exception:
+    if error.ename == "RunError":
+        return RunError(error.evalue)
+    return ReportError(f"cell {cell.id} of the report failed: {error.ename}: {error.evalue}\n{_plain(error.traceback)}")
+
+
+def _plain(text: str) -> str:
+    """Return text without the colours of a terminal."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+def _drop_streams(notebook: NotebookNode) -> None:
+    """Leave out what libraries muttered, such as that a font cache is being built: it differs from time to time."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]

@@ -1,0 +1,82 @@
+"""The tables that stand beside the figures: recovery fault by fault, latency by attempts used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tem_sim.analysis.backlog import recovery
+from tem_sim.analysis.latency import latency_percentiles
+from tem_sim.report.numbers import duration, plain
+from tem_sim.report.page.blocks import Html, element, table
+
+if TYPE_CHECKING:
+    from tem_sim.frames import Run
+    from tem_sim.report.page.runs import Runs
+
+# A poison event alone can use more attempts than anyone reads rows.
+SHOWN_FAULTS, SHOWN_ATTEMPTS = 20, 15
+
+
+def recoveries(runs: Runs) -> Html:
+    """Return, fault by fault, what the backlog did before, during and after it."""
+    return _each(runs, _recovery)
+
+
+def latencies(runs: Runs) -> Html:
+    """Return the percentiles of the latency by attempts used, to PROCESSED and to the user's socket."""
+    return _each(runs, _latency)
+
+
+def _each(runs: Runs, of: Callable[[Run], str]) -> Html:
+    return Html("".join(runs.heading(number) + of(run) for number, run in enumerate(runs)))
+
+
+def _recovery(run: Run) -> str:
+    found = recovery(run)
+    if found.empty:
+        return element("p", "No fault landed, so there is nothing to recover from.")
+    heads = ["fault", "from", "to", "backlog before", "peak", "drained after", "recovered after"]
+    rows = [
+        [
+            *(
+                f"{fault['kind']} on {fault['target']}".replace("_", " "),
+                _time(fault["start_s"]),
+                _time(fault["end_s"]),
+            ),
+            *(plain(fault["level_before"]), plain(fault["peak"])),
+            *(_time(fault[name], "never") for name in ("drain_s", "recovery_s")),
+        ]
+        for fault in found.head(SHOWN_FAULTS).to_dict("records")
+    ]
+    return table(heads, rows, f"The backlog around {_part(len(rows), len(found), 'fault')}", range(1, len(heads)))
+
+
+def _latency(run: Run) -> str:
+    made = [(to, latency_percentiles(run, to)) for to in ("processed", "delivered")]
+    (_, done), (_, told) = made
+    numbers = [name for name in done.columns if name != "n"]
+    heads = ["attempts used", "events", *(f"{_percent(name)} to PROCESSED" for name in numbers)]
+    heads += ["shown", *(f"{_percent(name)} to socket" for name in numbers)]
+    rows = []
+    for used in [*list(done.index[:-1])[:SHOWN_ATTEMPTS], "all"]:
+        cells = [str(used)]
+        for frame in (done, told):
+            known = used in frame.index
+            cells.append(plain(frame.loc[used, "n"]) if known else "0")
+            cells += [_time(frame.loc[used, name]) if known else "–" for name in numbers]
+        rows.append(cells)
+    return table(heads, rows, "Time since the submit, by attempts used", range(1, len(heads)))
+
+
+def _percent(name: str) -> str:
+    return name.removesuffix("_s")
+
+
+def _time(seconds: float, missing: str = "–") -> str:
+    return missing if math.isnan(seconds) else duration(seconds)
+
+
+def _part(shown: int, found: int, what: str) -> str:
+    return f"{found} {what}{'' if found == 1 else 's'}" if shown == found else f"the first {shown} of {found} {what}s"
