@@ -36,6 +36,19 @@ def marginal(base_s: float, factor: float, cap_s: float, retry: int, *, clipped:
     return float(means_s @ mass), float((1 - inside) @ mass)
 
 
+def cumulative(
+    base_s: float, factor: float, cap_s: float, retry: int, *, clipped: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return delays from base to cap and the probability of one before this retry that is less than each.
+
+    What the last falls short of 1 by is the mass at the cap. Needs what `marginal` needs.
+    """
+    import numpy as np
+
+    mass = _mass_before(base_s, factor, cap_s, min(retry + 1, _STEPS), clipped)
+    return _edges_s(base_s, factor, cap_s), np.concatenate(([0.0], np.cumsum(mass[:-1])))
+
+
 @lru_cache(maxsize=_STEPS)
 def _mass_before(base_s: float, factor: float, cap_s: float, retry: int, clipped: bool) -> NDArray[np.float64]:
     """Return the distribution of the delay before retry - 1: mass per cell, then at the cap."""
