@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint format bench check schema gallery clean
+.PHONY: help demo test test-slow lint format bench check schema gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,7 +15,7 @@ demo: $(VENV)/.demo ## Set up and run the retry storm; the run and its plots lan
 	$(BIN)/tem-sim run $(SCENARIO)
 
 test: $(VENV)/.dev ## Set up and run the quick tests (what CI runs).
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" --nbmake notebooks tests
 
 test-slow: $(VENV)/.dev ## Run the tests that the quick set leaves out.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
@@ -42,6 +42,12 @@ gallery: $(VENV)/.demo ## Draw the README's pictures anew, and renew what the pa
 	$(BIN)/python tests/docs/doc_gallery.py
 	$(BIN)/python tests/docs/doc_refresh.py
 
+notebooks: $(VENV)/.dev ## Run the notebooks, and write each .ipynb anew from its .py.
+	$(BIN)/python tests/notebooks/notebook_refresh.py
+
+lab: $(VENV)/.lab ## Set up and open the notebooks in JupyterLab.
+	$(BIN)/jupyter lab notebooks
+
 clean: ## Remove what the targets above made, but no reports.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
@@ -57,6 +63,10 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e ".[postgresql]" --group lint --group test
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lab: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e ".[notebook]"
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) install -c constraints.txt --group bench

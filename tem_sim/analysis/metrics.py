@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,9 +41,31 @@ class Metric(NamedTuple):
     about: str
 
 
-def metrics(run: Run) -> dict[str, float]:
+class Metrics(dict[str, float]):
+    """A run's metrics by name; a notebook shows each with its unit and what it is."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:24} {value:>12}  {about}" for name, value, about in self._rows())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'><b>{name}</b></td><td>{value}</td>"
+            f"<td style='text-align:left'>{escape(about)}</td></tr>"
+            for name, value, about in self._rows()
+        )
+        return f"<table>{rows}</table>"
+
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each metric's name, its value with its unit, and what it is."""
+        for name, value in self.items():
+            unit = "" if METRICS[name].unit == "1" else f" {METRICS[name].unit}".replace(" 1/", "/")
+            digits = ",.0f" if abs(value) >= 1000 or value.is_integer() else ".3g"
+            yield name, "n/a" if math.isnan(value) else f"{value:{digits}}{unit}", METRICS[name].about
+
+
+def metrics(run: Run) -> Metrics:
     """Return every metric of the run, in display order; NaN where one does not exist."""
-    return {name: float(metric.of(run)) for name, metric in METRICS.items()}
+    return Metrics((name, float(metric.of(run))) for name, metric in METRICS.items())
 
 
 def _in_state(*states: str) -> Callable[[Run], float]:

@@ -9,7 +9,7 @@ from tem_sim.checks.flow import littles_law, liveness, notifications
 from tem_sim.checks.leases import single_lease
 from tem_sim.checks.retries import attempts_bounded, backoff_support, no_early_claim, retry_count
 from tem_sim.checks.states import conservation, legal_edges, terminal_states
-from tem_sim.checks.verdict import Verdict, verdict
+from tem_sim.checks.verdict import Verdict, Verdicts, verdict
 
 if TYPE_CHECKING:
     from tem_sim.frames import Run
@@ -29,7 +29,7 @@ CHECKS: dict[str, Callable[[Run], Verdict]] = {
 }
 
 
-def run_checks(run: Run, only: Iterable[str] | None = None) -> list[Verdict]:
+def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
     """Judge the run by all checks, or by those named, in display order.
 
     A run without events is unknown to every check. A check that crashes is unknown, with its exception in
@@ -38,7 +38,7 @@ def run_checks(run: Run, only: Iterable[str] | None = None) -> list[Verdict]:
     wanted = set(CHECKS) if only is None else set(only)
     if strangers := sorted(wanted - set(CHECKS)):
         raise ValueError(f"no such check: {', '.join(strangers)}; there are {', '.join(CHECKS)}")
-    return [_judge(name, run) for name in CHECKS if name in wanted]
+    return Verdicts(_judge(name, run) for name in CHECKS if name in wanted)
 
 
 def _judge(name: str, run: Run) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ Answer = Literal["true", "unknown", "false"]
 # Worst last: false beats unknown, and unknown beats true.
 ORDER: tuple[Answer, ...] = ("true", "unknown", "false")
 MAX_ROWS = 100
+_SIGNS: dict[Answer, str] = {"true": "✔", "unknown": "?", "false": "✘"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +34,30 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.verdict}; {self.detail}>"
+
+    def _repr_html_(self) -> str:
+        return f"<div>{_shown([self])}{self.rows.to_html(border=0) if self.n_rows else ''}</div>"
+
+
+class Verdicts(list[Verdict]):
+    """What all checks say of a run, in display order; a notebook shows it as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self))
+
+    def _repr_html_(self) -> str:
+        return _shown(self)
+
+
+def _shown(verdicts: Sequence[Verdict]) -> str:
+    """Return the answers as an HTML table, by sign as well as by word."""
+    rows = "".join(
+        f"<tr><td>{_SIGNS[one.verdict]}</td><td>{one.verdict}</td>"
+        f"<td style='text-align:left'><b>{escape(one.name)}</b></td>"
+        f"<td style='text-align:left'>{escape(one.detail)}</td></tr>"
+        for one in verdicts
+    )
+    return f"<table>{rows}</table>"
 
 
 def worst(answers: Sequence[Answer]) -> Answer:

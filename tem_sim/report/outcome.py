@@ -1,17 +1,21 @@
-"""What a run comes to: its checks against what the scenario is meant to break; a word, a sentence and an exit code."""
+"""What a run comes to: its checks against what it is meant to break, its thresholds; a word, a sentence, an exit code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 from tem_sim.analysis.metrics import metrics
 from tem_sim.checks.registry import run_checks
+from tem_sim.checks.thresholds import run_thresholds
+from tem_sim.checks.verdict import Verdicts, count
 from tem_sim.report.numbers import plain
 
 if TYPE_CHECKING:
-    from tem_sim.checks.verdict import Verdict
+    from tem_sim.checks.thresholds import Held
+    from tem_sim.checks.verdict import Answer, Verdict
     from tem_sim.frames import Run
 
 Kind = Literal["holds", "broken", "unknown", "as_meant", "unbroken"]
@@ -36,39 +40,56 @@ class Judged:
         return answers[self.verdict.verdict]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
-    """A run with its metrics and judged checks. With `strict`, a check that cannot tell makes it inconclusive."""
+    """A run with its metrics, judged checks and thresholds.
+
+    With `strict`, a check that cannot tell makes it inconclusive. A threshold that cannot tell always does, unless the
+    scenario says of it `strict: false`: nothing would be decided by leaving it out.
+    """
 
     run: Run
     metrics: dict[str, float]
     checks: tuple[Judged, ...]
     strict: bool = False
+    thresholds: tuple[Held, ...] = ()
 
     def named(self, kind: Kind) -> list[str]:
         """Return the names of the checks of this kind."""
         return [judged.verdict.name for judged in self.checks if judged.kind == kind]
+
+    def unmet(self, answer: Answer, *, strict: bool) -> list[Held]:
+        """Return the thresholds with this answer, of those that decide (`strict`) or of those that only warn."""
+        return [held for held in self.thresholds if held.verdict == answer and held.threshold.strict == strict]
 
     @cached_property
     def word(self) -> Word:
         """The verdict in a word. A run in which no check could judge anything has proven nothing: inconclusive."""
         if self.run.status != "complete":
             return "INTERRUPTED" if self.run.status == "interrupted" else "BROKEN"
-        if self.named("broken") or self.named("unbroken"):
+        if self.named("broken") or self.named("unbroken") or self.unmet("false", strict=True):
             return "FAIL"
         unknown = len(self.named("unknown"))
-        if unknown == len(self.checks) or (unknown and self.strict):
+        if unknown == len(self.checks) or (unknown and self.strict) or self.unmet("unknown", strict=True):
             return "INCONCLUSIVE"
         return "PASS"
 
     @property
     def exit_code(self) -> int:
-        """The process's exit code: 0, 1 (a check is false, or an expected violation missing), 3, 4 or 130."""
+        """The process's exit code: 0, 1 (a check false, a threshold broken, a violation missing), 3, 4 or 130."""
         return EXIT_CODES[self.word]
 
     def sentence(self) -> str:
-        """Return the verdict in one line: the word, the scenario, what became of the events, what the checks say."""
-        return f"{self.word} {self.run.name}: {self._events()}; {self._checks()}"
+        """Return the verdict in one line: word, scenario, what became of the events, what checks and thresholds say."""
+        return f"{self.word} {self.run.name}: " + "; ".join([self._events(), self._checks(), *self._thresholds()])
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        warnings = "".join(f"<p>{escape(warning)}</p>" for warning in self.warnings())
+        verdicts = Verdicts(judged.verdict for judged in self.checks)
+        return f"<div><b>{escape(self.sentence())}</b>{warnings}{verdicts._repr_html_()}</div>"
 
     def _events(self) -> str:
         numbers = self.metrics
@@ -100,16 +121,33 @@ class Outcome:
         ]
         return "; ".join([*parts, f"the other {holding} hold"] if holding else parts)
 
+    def _thresholds(self) -> list[str]:
+        if not self.thresholds:
+            return []
+        unmet = [held for held in self.thresholds if held.verdict != "true"]
+        told = f" ({', '.join(f'{held.threshold.metric} {held.detail}' for held in unmet)})" if unmet else ""
+        return [f"{len(self.thresholds) - len(unmet)} of {count(len(self.thresholds), 'threshold')} met{told}"]
+
     def warnings(self) -> list[str]:
         """Return what the reader should know before trusting the numbers, a sentence each."""
-        return [*self.run.scenario.warnings(), *_never_landed(self.run)]
+        return [*self.run.scenario.warnings(), *_never_landed(self.run), *self._lenient()]
+
+    def _lenient(self) -> list[str]:
+        """Tell of thresholds that are not kept and decide nothing."""
+        told = [*self.unmet("false", strict=False), *self.unmet("unknown", strict=False)]
+        return [
+            f"The threshold {held.threshold} of {held.threshold.metric} is not met ({held.detail}); it only warns "
+            "(strict: false)."
+            for held in told
+        ]
 
 
 def judge(run: Run, *, strict: bool = False) -> Outcome:
-    """Measure and check a run, and hold it against `expect.violations` of its scenario."""
+    """Measure and check a run, and hold it against `expect.violations` and `thresholds` of its scenario."""
     meant = set(run.scenario.expect.violations)
     checks = tuple(Judged(verdict, verdict.name in meant) for verdict in run_checks(run))
-    return Outcome(run, metrics(run), checks, strict)
+    numbers = metrics(run)
+    return Outcome(run, numbers, checks, strict, tuple(run_thresholds(run, numbers)))
 
 
 def _never_landed(run: Run) -> list[str]:

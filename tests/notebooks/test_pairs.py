@@ -1,0 +1,98 @@
+"""Each .ipynb is its .py with outputs, small, and free of what only the day or the machine says."""
+
+import base64
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from notebook_pairs import FOLDER, SOURCES, notebook_of, source_of, text_of, unrun
+
+sys.path.insert(0, str(FOLDER))
+MOST_BYTES = 300_000
+NAMES = [
+    "01_first_storm",
+    "02_jitter",
+    "03_stale_reads",
+    "04_worker_and_broker_failures",
+    "05_sizing_a_policy",
+    "06_metastability",
+    "07_bring_your_own_policy",
+]
+
+each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+
+
+def committed(source: Path) -> dict[str, object]:
+    return json.loads(notebook_of(source).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def outputs(source: Path) -> list[dict[str, object]]:
+    cells = committed(source)["cells"]
+    return [output for cell in cells for output in cell.get("outputs", [])]  # type: ignore[attr-defined]
+
+
+def test_the_notebooks_are_the_seven_each_with_its_source() -> None:
+    assert [source.stem for source in SOURCES] == NAMES
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == NAMES
+
+
+@each
+def test_the_notebook_says_what_its_source_says(source: Path) -> None:
+    cells = [(cell["id"], cell["cell_type"], "".join(cell["source"])) for cell in committed(source)["cells"]]  # type: ignore[attr-defined]
+    wanted = [(cell.id, cell.cell_type, cell.source) for cell in unrun(source).cells]
+    assert cells == wanted, "make notebooks writes it anew"
+
+
+@each
+def test_a_source_comes_back_from_its_notebook_as_it_was(source: Path) -> None:
+    assert source_of(unrun(source)) == source.read_text(encoding="utf-8")
+
+
+@each
+def test_the_notebook_names_no_time_and_no_interpreter(source: Path) -> None:
+    found = committed(source)
+    assert found["metadata"] == unrun(source).metadata
+    assert all(cell["metadata"] == {} for cell in found["cells"])  # type: ignore[attr-defined]
+
+
+@each
+def test_every_code_cell_ran_in_order_and_without_a_warning(source: Path) -> None:
+    cells = [cell for cell in committed(source)["cells"] if cell["cell_type"] == "code"]  # type: ignore[attr-defined]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = {(output["output_type"], output.get("name")) for output in outputs(source)}
+    assert kinds <= {("display_data", None), ("execute_result", None), ("stream", "stdout")}
+
+
+@each
+def test_what_is_shown_names_no_address_in_memory_and_no_widget(source: Path) -> None:
+    for output in outputs(source):
+        data = output.get("data", {})
+        assert not [kind for kind in data if "widget" in kind]  # type: ignore[attr-defined]
+        texts = [data.get("text/plain", ""), data.get("text/html", ""), output.get("text", "")]  # type: ignore[attr-defined]
+        assert not re.search(r"0x[0-9a-f]{6}|id=\"T_", "".join("".join(text) for text in texts))
+
+
+@each
+def test_the_notebook_is_small_and_has_pictures(source: Path) -> None:
+    assert notebook_of(source).stat().st_size < MOST_BYTES
+    pictures = [output["data"]["image/png"] for output in outputs(source) if "image/png" in output.get("data", {})]  # type: ignore[index,operator]
+    assert pictures
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+
+
+@each
+def test_the_first_picture_comes_within_five_lines_of_code(source: Path) -> None:
+    lines = 0
+    for cell in committed(source)["cells"]:  # type: ignore[attr-defined]
+        if cell["cell_type"] != "code":
+            continue
+        lines += sum(bool(line.strip()) and not line.startswith("#") for line in cell["source"])
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            break
+    assert lines <= 5
+
+
+def test_writing_a_notebook_twice_gives_the_same_bytes() -> None:
+    assert [text_of(unrun(source)) for source in SOURCES] == [text_of(unrun(source)) for source in SOURCES]
