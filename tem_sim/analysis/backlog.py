@@ -90,7 +90,7 @@ def rows_by_state(run: Run, step_s: float = 1.0) -> pd.DataFrame:
     past = history(run)
     grid = sample_times_s(run.end_s, step_s)
     at = np.minimum(np.searchsorted(grid, past.in_order_s(), side="left"), len(grid) - 1)
-    phase = _phases(run)
+    phase = phases(run)
     shape = len(grid), len(PHASES)
     entered = np.bincount(at * len(PHASES) + phase, minlength=shape[0] * shape[1])
     later = ~past.first
@@ -107,7 +107,8 @@ def sample_times_s(end_s: float, step_s: float) -> Array:
     return grid if grid[-1] >= end_s else np.append(grid, end_s)
 
 
-def _phases(run: Run) -> Array:
+def phases(run: Run) -> Array:
+    """Return the phase that each row of `history(run)` enters, as an index into `PHASES`."""
     past = history(run)
     names = [PHASES.index(state) for state in past.words["after"]]
     phase = np.array(names, dtype=np.int8)[past.after]

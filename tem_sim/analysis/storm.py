@@ -1,4 +1,4 @@
-"""How hard the retries hit: attempts per second, peak, storm factor, amplification, waste.
+"""How hard the retries hit: attempts per second, peak, storm factor, dispersion, amplification, waste.
 
 Bins are [k·bin_s, (k+1)·bin_s) from the run's start to its end. A count of nothing is 0, a rate or ratio of
 nothing is NaN; no bin is left out, merged or smoothed. An attempt is counted where its handler call began,
@@ -7,6 +7,7 @@ so attempts that were claimed and never started are in no bin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,11 +76,58 @@ def storm_factor(run: Run, bin_s: float = 1.0) -> float:
     The mean is over the bins from the first retry to the last, empty ones included: over the whole run, a
     longer horizon alone would make the same storm look worse. 1 is a steady stream.
     """
+    counts = _storm_bins(run, bin_s)
+    return float(counts.max() / counts.mean()) if len(counts) else float("nan")
+
+
+def _storm_bins(run: Run, bin_s: float) -> Array:
+    """Return the retries per bin from the bin of the first retry to that of the last."""
     counts = retries_per_bin(run, bin_s)
     busy = np.flatnonzero(counts)
-    if not len(busy):
-        return float("nan")
-    return float(counts.max() / counts[busy[0] : busy[-1] + 1].mean())
+    return counts[busy[0] : busy[-1] + 1] if len(busy) else counts[:0]
+
+
+def dispersion(run: Run, widths_s: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)) -> pd.DataFrame:
+    """Return how bunched the retries are at each width of bins: index `bin_s`; columns bins, mean, variance, `index`.
+
+    `index` is variance / mean of the retries per bin (Fano 1947, Phys. Rev. 72, 26), with the sample variance, over the
+    bins from the first retry to the last, empty ones included; NaN from fewer than two bins. Of a Poisson stream it is
+    1 at every width, of an even one less. Waves make it rise with the width until a bin holds a whole wave.
+    """
+    import pandas as pd
+
+    counts = [_storm_bins(run, bin_s) for bin_s in widths_s]
+    rows = [
+        {
+            "bins": len(count),
+            "mean": count.mean() if len(count) else np.nan,
+            "variance": count.var(ddof=1) if len(count) > 1 else np.nan,
+        }
+        for count in counts
+    ]
+    table = pd.DataFrame(rows, index=pd.Index(list(widths_s), name="bin_s"), columns=["bins", "mean", "variance"])
+    return table.assign(index=table["variance"] / table["mean"])
+
+
+def index_of_dispersion(run: Run, bin_s: float = 1.0) -> float:
+    """Return variance / mean of the retries per bin, see `dispersion`; NaN where they span fewer than two bins."""
+    return float(dispersion(run, [bin_s])["index"].iloc[0])
+
+
+def attempts_per_event(run: Run) -> pd.DataFrame:
+    """Return how many events used how many attempts: index `attempts` from 0 to the most, counts in the columns.
+
+    Columns: processed, extinct, open (at the run's end, so that they may yet use more) and their sum, events.
+    """
+    import pandas as pd
+
+    used, status = run.events["attempt_no"].to_numpy(), run.events["status"]
+    index = pd.RangeIndex(int(used.max(initial=0)) + 1, name="attempts")
+    ended = {"processed": status == "PROCESSED", "extinct": status == "EXTINCT"}
+    masks = {**ended, "open": ~status.isin(["PROCESSED", "EXTINCT"])}
+    counts = {name: np.bincount(used[mask.to_numpy()], minlength=len(index)) for name, mask in masks.items()}
+    table = pd.DataFrame(counts, index=index)
+    return table.assign(events=table.sum(axis=1))
 
 
 def amplification(run: Run) -> float:
