@@ -76,10 +76,10 @@ def fit_rows(
 
 
 def fit_row(
-    name: str, policy: Policy, retry: int, delays_s: NDArray[np.float64], stretch: float = 1.0
+    name: str, policy: Policy, retry: int, delays_s: NDArray[np.float64], stretch: float = 1.0, *, told: bool = True
 ) -> tuple[object, ...]:
-    """Return one row, of delays that were drawn before this retry."""
-    law = delay_law(policy, retry)
+    """Return one row, of delays that were drawn before this retry; `told` is whether its law is to be asked for."""
+    law = delay_law(policy, retry) if told else None
     kind = "none" if law is None else "exact" if law.exact else "quadrature"
     found = Fit(math.nan, math.nan) if law is None else ks_fit(delays_s, law.stretched(stretch))
     mean_s = float(delays_s.mean()) if len(delays_s) else math.nan

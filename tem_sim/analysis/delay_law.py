@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     Share = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-# A delay that was rounded, scaled or summed counts as equal to an end of its law that is nearer than this.
+# A delay that was scaled counts as equal to an end of its law that is nearer than this part of it, and one that was
+# stored, which keeps microseconds, nearer than that.
 SAME = 1e-9
+ROUNDING_S = 1e-6
 _POINTS = 4096
 
 
@@ -72,7 +74,7 @@ def delay_law(policy: Policy, retry: int) -> DelayLaw | None:
 
 def _uniform(spread: Uniform) -> DelayLaw:
     high_s, width_s = spread.high_s, spread.width_s
-    slack_s = SAME * max(high_s, 1e-3)
+    slack_s = max(SAME * high_s, ROUNDING_S)
 
     def inside(x: NDArray[np.float64]) -> NDArray[np.float64]:
         if width_s == 0:
@@ -143,7 +145,7 @@ def _polly_f(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _tabled(delays_s: NDArray[np.float64], less: NDArray[np.float64]) -> DelayLaw:
     """Make a law of a table of P(d < x); what is left at its end is mass at the last delay."""
-    slack_s = SAME * delays_s[-1]
+    slack_s = max(SAME * delays_s[-1], ROUNDING_S)
 
     def below(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(x > delays_s[-1] + slack_s, 1.0, np.interp(x, delays_s, less, left=0.0))
