@@ -68,10 +68,10 @@ class Downstream:
     def can_tip(self) -> bool:
         """Whether the queue can grow that long: neither its limit nor the number of workers' slots keeps it short.
 
-        All slots, each waiting out its timeout, make slots/timeout calls per second. At most μ, and the queue drains
+        All slots, each waiting out its timeout, make slots/timeout calls per second. Less than μ, and the queue drains
         whatever happens: few enough slots are a bulkhead.
         """
-        return self.queue > self.tipping_queue and self.slots / self.timeout_s > self.capacity_per_s
+        return self.queue > self.tipping_queue and self.slots / self.timeout_s >= self.capacity_per_s
 
 
 def downstream_of(scenario: Scenario) -> Downstream:
@@ -278,7 +278,8 @@ def _marginals(policy: Policy, kinds: int) -> list[NDArray[np.float64]]:
     """Return points that stand for the delay after each attempt number."""
     if not policy.needs_previous:
         return [equal_points(policy, retry) for retry in range(1, kinds + 1)]
-    rng, previous_s, points_s = np.random.default_rng(1), None, list[NDArray[np.float64]]()
+    rng, previous_s = np.random.default_rng(1), None
+    points_s: list[NDArray[np.float64]] = []
     for retry in range(1, kinds + 1):
         previous_s = policy.delays(retry, rng, 2**14, previous_s)
         points_s.append(previous_s)
