@@ -16,6 +16,7 @@ import typer
 
 from tem_sim.cli.console import BROKE, complain, mend_streams, write
 from tem_sim.cli.policies import policies
+from tem_sim.cli.report import report
 from tem_sim.cli.run import run
 from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 
 # In the order in which `--help` lists them.
-COMMANDS = (run, validate, show, schema, init, policies, version)
+COMMANDS = (run, validate, show, report, schema, init, policies, version)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How far a run has come in simulated time, on stderr."""
+"""How far a run has come in simulated time, or a report in its parts, on stderr."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ from tem_sim.report.screen import console_for
 
 # Drawing takes a millisecond or two; ten a second cost nothing that anybody notices.
 REDRAW_EVERY_S = 0.1
+
+
+@contextmanager
+def steps(title: str, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar while the block runs, and yield what moves it: (steps done, of how many). None if not shown."""
+    if not shown:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console_for(sys.stderr), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from tem_sim.analysis import latency as latencies
-from tem_sim.analysis.backlog import TERMINAL, backlog
-from tem_sim.analysis.storm import attempts_by_number
+from tem_sim.analysis.backlog import TERMINAL, backlog, span_recovery
+from tem_sim.analysis.storm import attempts_by_number, retries_per_bin
 from tem_sim.report.numbers import duration, plain
 
 if TYPE_CHECKING:
@@ -60,6 +60,27 @@ def states(run: Run) -> str:
         f"The backlog is largest at {duration(float(steps.at_s[top]))}: {int(steps.level[top]):,} rows not yet ended. "
         f"At the end, after {duration(run.end_s)}: {ended}{rest}. {faults(run)}"
     )
+
+
+def retry_peak(run: Run) -> str:
+    """Say how high the retries rose and when."""
+    retries = retries_per_bin(run)
+    if not retries.any():
+        return "no retries."
+    return f"at most {retries.max():,} retries in a second, at {int(retries.argmax()):,} s; {retries.sum():,} in all."
+
+
+def drain(run: Run) -> str:
+    """Say how large the backlog grew and how long it took to get rid of it."""
+    steps = backlog(run)
+    drain_s, _ = span_recovery(run)
+    largest = f"at most {int(steps.level.max(initial=0)):,} rows not yet ended"
+    return f"{largest}; " + (f"drained {duration(drain_s)} after the last fault." if drain_s >= 0 else "no drain time.")
+
+
+def tail(run: Run) -> str:
+    """Say how long the slowest took."""
+    return _curve(latencies.latencies(run)["processed_s"], "PROCESSED")
 
 
 def latency(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from tem_sim.report.page.blocks import Html, element, folded, frame_table, table, wrap
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 20
 
 # Sign and words; the sign is for the eye alone.
-_ANSWERS: dict[Kind, tuple[str, str]] = {
+ANSWERS: dict[Kind, tuple[str, str]] = {
     "holds": ("✔", "holds"),
     "broken": ("✘", "broken"),
     "unknown": ("?", "cannot tell"),
@@ -34,13 +35,14 @@ def _of(outcome: Outcome) -> str:
 
 
 def _row(judged: Judged) -> list[str]:
-    sign, words = _ANSWERS[judged.kind]
-    answer = element("span", sign, class_="sign", aria_hidden="true") + " " + element("span", words)
-    return [
-        element("span", judged.verdict.name),
-        wrap("span", answer, class_=f"answer {judged.kind}"),
-        element("span", judged.verdict.detail),
-    ]
+    return [escape(judged.verdict.name), answer(judged.kind), escape(judged.verdict.detail)]
+
+
+def answer(kind: Kind, words: str = "") -> str:
+    """Return an answer as a sign, words and a colour, of which the words alone would do."""
+    sign, usual = ANSWERS[kind]
+    inner = element("span", sign, class_="sign", aria_hidden="true") + " " + escape(words or usual)
+    return wrap("span", inner, class_=f"answer {kind}")
 
 
 def _offending(judged: Judged) -> str:

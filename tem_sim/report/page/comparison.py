@@ -84,8 +84,8 @@ def _differences(runs: Runs) -> str:
     rows = [(one.path, *one.values) for one in runs.differences]
     if not rows:
         return ""
-    made = table(["setting", *runs.letters], rows, f"The {len(rows)} settings that differ")
-    return made if len(rows) <= SHOWN_DIFFERENCES else folded(f"{len(rows)} settings that differ", made)
+    made = table(["setting", *runs.letters], rows, "What differs")
+    return made if len(rows) <= SHOWN_DIFFERENCES else folded(f"{len(rows)} settings differ", made)
 
 
 def _metrics(runs: Runs) -> str:

@@ -35,8 +35,8 @@ class ReportError(Exception):
     """A page could not be made; the message says which cell failed, and how."""
 
 
-def execute(notebook: NotebookNode, progress: Callable[[int], None] | None = None) -> NotebookNode:
-    """Run all cells in the current folder and keep what they show; `progress` is told the number of cells done.
+def execute(notebook: NotebookNode, progress: Callable[[int, int], None] | None = None) -> NotebookNode:
+    """Run all cells in the current folder and keep what they show; `progress` is told (cells done, of how many).
 
     Raises `RunError` where a run could not be loaded, and `ReportError` where a cell failed.
     """
@@ -52,7 +52,7 @@ def execute(notebook: NotebookNode, progress: Callable[[int], None] | None = Non
                 except CellExecutionError as error:
                     raise _failure(cell, error) from None
                 if progress is not None:
-                    progress(number + 1)
+                    progress(number + 1, len(notebook.cells))
     _drop_streams(notebook)
     return notebook
 

@@ -6,11 +6,12 @@ several runs each has its panel, all with the same axes, so that heights and len
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tem_sim.plots.comparison import backlogs, latency_tails, retries_per_second
 from tem_sim.plots.storm import attempts_per_second, latency_ecdf, rows_by_state
 from tem_sim.report.page import captions
 from tem_sim.report.page.svg import svg
@@ -45,6 +46,26 @@ FIGURES: dict[str, Plot] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The same for a figure that holds all runs in one."""
+
+    draw: Callable[[Mapping[str, Run], Axes], Axes]
+    kind: str
+    says: Callable[[Run], str]
+
+
+OVERLAYS: dict[str, Overlay] = {
+    "retries_per_second": Overlay(
+        retries_per_second, "A line per run over time, retries started per second", captions.retry_peak
+    ),
+    "backlogs": Overlay(backlogs, "A line per run over time, rows not yet ended", captions.drain),
+    "latency_tails": Overlay(
+        latency_tails, "A falling line per run, part of all events not PROCESSED within a time", captions.tail
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Picture:
     """A figure as a notebook shows it and as the page's template places it."""
@@ -69,15 +90,26 @@ def figure(name: str, runs: Runs) -> Picture:
     return picture(name, runs, plot.draw, plot.kind, said)
 
 
+def overlay(name: str, runs: Runs) -> Picture:
+    """Draw a figure of `OVERLAYS`, with a line per run."""
+    plot = OVERLAYS[name]
+    labelled = {f"{letter}: {words}": run for letter, words, run in zip(runs.letters, runs.short, runs, strict=True)}
+    alt, caption = _words(plot.kind, runs, [plot.says(run) for run in runs])
+    return Picture(drawn(name, alt, lambda made: plot.draw(labelled, made.add_subplot())), alt, caption)
+
+
 def picture(name: str, runs: Runs, draw: Callable[[Run, Axes], Axes], kind: str, said: list[str]) -> Picture:
     """Draw anything that takes (run, ax), a panel per run; `said` has a sentence for each."""
-    sentences = [f"{letter}: {text}" if letter else text for letter, text in zip(runs.letters, said, strict=True)]
-    alt = f"{kind}. " + " ".join(sentences)
-    caption = "<br>".join(map(escape, sentences))
+    alt, caption = _words(kind, runs, said)
     return Picture(drawn(name, alt, lambda made: _panels(made, runs, draw), len(runs)), alt, caption)
 
 
-def drawn(name: str, alt: str, paint: Callable[[Figure], None], panels: int = 1) -> str:
+def _words(kind: str, runs: Runs, said: list[str]) -> tuple[str, str]:
+    sentences = [f"{letter}: {text}" if letter else text for letter, text in zip(runs.letters, said, strict=True)]
+    return f"{kind}. " + " ".join(sentences), "<br>".join(map(escape, sentences))
+
+
+def drawn(name: str, alt: str, paint: Callable[[Figure], object], panels: int = 1) -> str:
     """Return what `paint` puts on an empty figure as SVG, whatever matplotlib's settings are at this user's."""
     import matplotlib.style
     from matplotlib.figure import Figure

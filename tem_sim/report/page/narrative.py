@@ -34,12 +34,11 @@ def _harm(outcome: Outcome) -> str:
     found = [
         f"{numbers[name]:,.0f} {words[numbers[name] != 1]}" for name, words in _HARM.items() if numbers.get(name, 0) > 0
     ]
-    given_up = numbers["extinct"]
-    ends = f"{given_up:,.0f} of {numbers['events']:,.0f} events were given up (EXTINCT)" if given_up else ""
-    if not found:
-        fine = "no event was lost, stuck or done twice, and no user was left untold or told twice"
-        return _sentence("; ".join([*([ends] if ends else []), fine]))
-    return _sentence("; ".join([*([ends] if ends else []), *found]))
+    total = f"{numbers['events']:,.0f} events"
+    ends = [f"{numbers['extinct']:,.0f} of {total} were given up (EXTINCT)"] if numbers["extinct"] else []
+    ends += [f"{numbers['in_flight']:,.0f} of {total} had not ended when the run did"] if numbers["in_flight"] else []
+    fine = "no event was lost, stuck or done twice, and no user was left untold or told twice"
+    return _sentence("; ".join([*ends, *(found or [fine])]))
 
 
 def _storm(outcome: Outcome) -> str:

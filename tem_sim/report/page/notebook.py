@@ -5,6 +5,8 @@ The page is made by running it, so what stands on the page can be had by anyone 
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,12 +16,14 @@ if TYPE_CHECKING:
 
 # Where the runs lay on the machine that made the page is none of the page's business: equal runs make equal pages.
 PRIVATE = "private"
+# By this key a notebook of ours is known from any other.
+MARK = "tem_sim_report"
 
 _IMPORTS = """\
 from tem_sim.report.page.assumptions import assumptions, glossary
 from tem_sim.report.page.checks import checks
 from tem_sim.report.page.comparison import comparison
-from tem_sim.report.page.figures import figure
+from tem_sim.report.page.figures import figure, overlay
 from tem_sim.report.page.provenance import provenance
 from tem_sim.report.page.runs import load_runs
 from tem_sim.report.page.tables import latencies, recoveries
@@ -66,7 +70,12 @@ SECTIONS: tuple[Section, ...] = (
         "comparison",
         "Policy comparison",
         "What differs between the runs, and what each number came to.",
-        ("comparison(runs)",),
+        (
+            "comparison(runs)",
+            'overlay("retries_per_second", runs)',
+            'overlay("backlogs", runs)',
+            'overlay("latency_tails", runs)',
+        ),
         only_several=True,
     ),
     Section(
@@ -110,7 +119,7 @@ def notebook(folders: Sequence[Path]) -> NotebookNode:
         "nbformat": 4,
         "nbformat_minor": 5,
         "cells": list(_cells(folders)),
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}, MARK: {"schema_version": 1}},
     }
     made: NotebookNode = from_dict(document)  # type: ignore[no-untyped-call] # nbformat has no types.
     return made
@@ -118,13 +127,26 @@ def notebook(folders: Sequence[Path]) -> NotebookNode:
 
 def _cells(folders: Sequence[Path]) -> Iterator[dict[str, object]]:
     yield _code("imports", _IMPORTS)
-    loads = ",\n    ".join(repr(folder.as_posix()) for folder in folders)
-    yield {**_code("runs", f"runs = load_runs(\n    {loads},\n)\nruns"), "metadata": {"tags": [PRIVATE]}}
+    yield {**_code("runs", _loading(folders)), "metadata": {"tags": [PRIVATE]}}
     yield _code("verdict", "verdict(runs)")
     for section in sections(len(folders) > 1):
         yield _cell("markdown", section.name, f"## {section.title}\n\n{section.about}")
         for number, call in enumerate(section.calls, start=1):
             yield _code(f"{section.name}-{number}", call)
+
+
+def _loading(folders: Sequence[Path]) -> str:
+    loads = ",\n    ".join(repr(folder.as_posix()) for folder in folders)
+    return f"runs = load_runs(\n    {loads},\n)\nruns"
+
+
+def moved(notebook: NotebookNode, folders: Sequence[Path], to: Path) -> NotebookNode:
+    """Return the notebook as it is kept in the folder `to`, from where Jupyter will look for the runs."""
+    kept = copy.deepcopy(notebook)
+    for cell in kept.cells:
+        if cell.id == "runs":
+            cell.source = _loading([Path(os.path.relpath(folder, to)) for folder in folders])
+    return kept
 
 
 def _code(name: str, source: str) -> dict[str, object]:

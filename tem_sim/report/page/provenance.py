@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 def provenance(runs: Runs) -> Html:
     """Return what it takes to repeat each run."""
-    return Html("".join(runs.heading(number) + _of(run) for number, run in enumerate(runs)))
+    return Html("".join(runs.heading(number) + _of(run, runs.letters[number]) for number, run in enumerate(runs)))
 
 
-def _of(run: Run) -> str:
+def _of(run: Run, letter: str) -> str:
     yaml = scenario_yaml(run)
-    file = f"{safe_name(run.name)}.yaml"
+    file = safe_name(run.name) + (f"-{letter.lower()}" if letter else "") + ".yaml"
+    how = "simulated" if run.mode == "sim" else run.mode
     facts = {
-        "scenario": escape(run.name),
-        "seed": str(run.seed),
-        "mode": escape(run.mode),
-        "ended": escape(f"{run.status} after {run.end_s:,.6g} s"),
-        "store": escape(run.store),
+        "scenario": escape(f"{run.name}, seed {run.seed}"),
+        "run": escape(f"{how}, {run.status} after {run.end_s:,.6g} s, on {run.store}"),
+        "retry policy": element("code", run.scenario.settings().policy),
         "digest": element("code", run.digest),
         "versions": escape(", ".join(f"{name} {number}" for name, number in run.versions.items())),
     }

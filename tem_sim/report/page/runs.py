@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tem_sim.frames import Run, RunError
 from tem_sim.report.outcome import Outcome, judge
@@ -21,6 +21,9 @@ MOST_RUNS = 8
 # Settings named behind a run that has the same name and seed as another.
 SHOWN_SETTINGS = 2
 NOT_SET = "–"
+
+
+Facts: TypeAlias = "dict[str, Any]"
 
 
 class Difference(NamedTuple):
@@ -75,17 +78,45 @@ class Runs:
             f"{head} ({self._settings(number)})" if heads.count(head) > 1 else head for number, head in enumerate(heads)
         )
 
+    @cached_property
+    def short(self) -> tuple[str, ...]:
+        """Each run in a word or two, for a legend: what tells it from the others, and nothing of what they share."""
+        if len({run.name for run in self}) > 1:
+            return tuple(run.name for run in self)
+        return tuple(
+            ", ".join(f"{_last_word(one.path)} {one.values[number]}" for one in self._telling) or run.name
+            for number, run in enumerate(self)
+        )
+
+    @property
+    def _telling(self) -> tuple[Difference, ...]:
+        return self.differences[:SHOWN_SETTINGS]
+
     def _settings(self, number: int) -> str:
-        told = [f"{one.path} {one.values[number]}" for one in self.differences[:SHOWN_SETTINGS]]
+        told = [f"{one.path} {one.values[number]}" for one in self._telling]
         return ", ".join(told) or "the same settings"
 
-    def heading(self, number: int) -> str:
+    def heading(self, number: int, tag: str = "h3") -> str:
         """Return the heading over a run's part of a section; a page about one run needs none."""
         if not self.several:
             return ""
         return wrap(
-            "h3", element("span", self.letters[number], class_="letter") + " " + element("span", self.names[number])
+            tag, element("span", self.letters[number], class_="letter") + " " + element("span", self.names[number])
         )
+
+
+def facts_of(outcome: Outcome) -> Facts:
+    """Return what a program wants to know of a run without parsing a page."""
+    run = outcome.run
+    return {
+        "scenario": run.name,
+        "seed": run.seed,
+        "mode": run.mode,
+        "status": run.status,
+        "verdict": outcome.word,
+        "sentence": outcome.sentence(),
+        "digest": run.digest,
+    }
 
 
 def load_runs(*folders: str | Path) -> Runs:
@@ -93,6 +124,12 @@ def load_runs(*folders: str | Path) -> Runs:
     if not 0 < len(folders) <= MOST_RUNS:
         raise RunError(f"a report is about 1 to {MOST_RUNS} runs, got {len(folders)}")
     return Runs(tuple(judge(Run.load(folder)) for folder in folders))
+
+
+def _last_word(path: str) -> str:
+    """Return what a setting is called: of `pipeline.backoff.jitter.kind` that is `jitter`."""
+    words = path.split(".")
+    return words[-2] if words[-1] == "kind" and len(words) > 1 else words[-1]
 
 
 def _leaves(value: JsonValue, path: str = "") -> Iterator[tuple[str, str]]:

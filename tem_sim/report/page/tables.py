@@ -54,24 +54,20 @@ def _recovery(run: Run) -> str:
 
 
 def _latency(run: Run) -> str:
-    made = [(to, latency_percentiles(run, to)) for to in ("processed", "delivered")]
-    (_, done), (_, told) = made
-    numbers = [name for name in done.columns if name != "n"]
-    heads = ["attempts used", "events", *(f"{_percent(name)} to PROCESSED" for name in numbers)]
-    heads += ["shown", *(f"{_percent(name)} to socket" for name in numbers)]
-    rows = []
-    for used in [*list(done.index[:-1])[:SHOWN_ATTEMPTS], "all"]:
-        cells = [str(used)]
-        for frame in (done, told):
-            known = used in frame.index
-            cells.append(plain(frame.loc[used, "n"]) if known else "0")
-            cells += [_time(frame.loc[used, name]) if known else "–" for name in numbers]
-        rows.append(cells)
-    return table(heads, rows, "Time since the submit, by attempts used", range(1, len(heads)))
+    return _percentiles(run, "processed", "Submit to PROCESSED") + _percentiles(
+        run, "delivered", "Submit to the screen"
+    )
 
 
-def _percent(name: str) -> str:
-    return name.removesuffix("_s")
+def _percentiles(run: Run, to: str, title: str) -> str:
+    found = latency_percentiles(run, to)
+    names = [name for name in found.columns if name != "n"]
+    heads = ["attempts used", "events", *(name.removesuffix("_s") for name in names)]
+    rows = [
+        [str(used), plain(row["n"]), *(_time(row[name]) for name in names)]
+        for used, row in [*list(found.iterrows())[:-1][:SHOWN_ATTEMPTS], *list(found.iterrows())[-1:]]
+    ]
+    return table(heads, rows, f"{title}, by attempts used", range(1, len(heads)))
 
 
 def _time(seconds: float, missing: str = "–") -> str:

@@ -6,9 +6,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from tem_sim.report.numbers import value_text, why_missing
-from tem_sim.report.page.blocks import Html, element, facts_list, paragraphs, wrap
+from tem_sim.report.page.blocks import Html, element, facts_list, wrap
 from tem_sim.report.page.comparison import best_words, difference_words
 from tem_sim.report.page.narrative import narrative
+from tem_sim.report.page.runs import facts_of
+from tem_sim.report.page.thresholds import thresholds
 
 if TYPE_CHECKING:
     from tem_sim.report.outcome import Outcome
@@ -28,23 +30,24 @@ KEY_NUMBERS = {
 def verdict(runs: Runs) -> Html:
     """Return the head of the page, with what a program wants to know of it."""
     made = _many(runs) if runs.several else _one(runs.outcomes[0])
-    return Html(wrap("header", made, class_="verdict"), {"runs": [_facts(outcome) for outcome in runs.outcomes]})
+    return Html(wrap("header", made, class_="verdict"), {"runs": [facts_of(outcome) for outcome in runs.outcomes]})
 
 
 def _one(outcome: Outcome) -> str:
     run = outcome.run
     about = str(run.scenario_dict.get("about") or "")
     head = element("h1", run.name) + (element("p", about, class_="about") if about else "")
-    return head + _sentence(outcome) + paragraphs(narrative(outcome)) + _numbers(outcome) + _warnings(outcome)
+    told = _sentence(outcome) + _told(narrative(outcome)) + _numbers(outcome)
+    return head + told + thresholds(outcome) + _warnings(outcome)
 
 
 def _many(runs: Runs) -> str:
     parts = [element("h1", f"{len(runs)} runs compared")]
     parts += [
-        wrap("div", runs.heading(number).replace("h3>", "h2>") + _sentence(outcome), class_="run")
+        wrap("div", runs.heading(number, "h2") + _sentence(outcome) + thresholds(outcome))
         for number, outcome in enumerate(runs.outcomes)
     ]
-    parts.append(paragraphs([difference_words(runs), *best_words(runs)]))
+    parts.append(_told([difference_words(runs), *best_words(runs)]))
     return "".join([*parts, *(_warnings(outcome, letter) for letter, outcome in _lettered(runs))])
 
 
@@ -56,6 +59,10 @@ def _sentence(outcome: Outcome) -> str:
     word, _, rest = outcome.sentence().partition(" ")
     badge = element("strong", word, class_=f"badge {word.lower()}")
     return wrap("p", f"{badge} {escape(rest.partition(': ')[2] or rest)}.", class_="sentence")
+
+
+def _told(sentences: list[str]) -> str:
+    return wrap("ul", "".join(element("li", sentence) for sentence in sentences), class_="told") if sentences else ""
 
 
 def _numbers(outcome: Outcome) -> str:
@@ -78,15 +85,3 @@ def _warnings(outcome: Outcome, letter: str = "") -> str:
     title = "To mind" + (f", of {letter}" if letter else "")
     listed = "".join(element("li", warning) for warning in warnings)
     return wrap("aside", element("b", title) + wrap("ul", listed), class_="mind", aria_label=title)
-
-
-def _facts(outcome: Outcome) -> dict[str, object]:
-    run = outcome.run
-    return {
-        "scenario": run.name,
-        "seed": run.seed,
-        "status": run.status,
-        "verdict": outcome.word,
-        "sentence": outcome.sentence(),
-        "digest": run.digest,
-    }

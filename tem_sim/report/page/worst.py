@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tem_sim.report.page.runs import Runs
 
 # A row that is retried for ever has thousands of steps; its beginning and its end tell it.
-SHOWN_STEPS = 80
+SHOWN_STEPS = 60
 
 
 def worst(runs: Runs) -> Html:
@@ -45,9 +45,10 @@ def _shortened(life: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     table = life.rename(columns={"t_s": "time (s)", "attempt_no": "attempt"})
     # Times of day have as many digits as they need; here all have six, so that they stand below one another.
     table["time (s)"] = [f"{seconds:,.6f}" for seconds in table["time (s)"]]
+    table["attempt"] = [str(number) if number else "" for number in table["attempt"]]
     if len(table) <= SHOWN_STEPS:
         return table, f", in {len(table)} steps"
     half = SHOWN_STEPS // 2
-    gap = pd.DataFrame([["…", f"{len(table) - 2 * half:,} steps", "", "…", "left out here"]], columns=table.columns)
+    gap = pd.DataFrame([["…", f"{len(table) - 2 * half:,} steps", "", "", "left out here"]], columns=table.columns)
     kept = pd.concat([table.head(half).astype(object), gap, table.tail(half).astype(object)])
     return kept, f": the first and the last {half} of {len(table):,} steps"
