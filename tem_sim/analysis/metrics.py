@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tem_sim.analysis.backlog import span_recovery
+from tem_sim.analysis.counted import database_per_event, rejected_submissions
 from tem_sim.analysis.delivery import deliveries, duplicate_effects
+from tem_sim.analysis.duty import full_tick_share, scheduler_lag_s
 from tem_sim.analysis.history import history
 from tem_sim.analysis.latency import latencies, percentile
 from tem_sim.analysis.rules import rules
+from tem_sim.analysis.stays import longest_stay_s
 from tem_sim.analysis.storm import (
     WASTED,
     amplification,
     extinct_rate,
+    index_of_dispersion,
     retry_peak_per_s,
     storm_factor,
     wasted_work,
@@ -28,9 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tem_sim.frames import Run
-
-
-SUBMISSIONS = ("offered", "accepted", "rejected")
 
 
 class Metric(NamedTuple):
@@ -90,21 +91,6 @@ def lost_events(run: Run) -> int:
     return int((~np.isin(past.ids[past.event[past.first]], run.events["event_id"].to_numpy())).sum())
 
 
-def submissions(run: Run) -> dict[str, int] | None:
-    """Return how many events clients offered, and how many were accepted and rejected; None where nobody counted."""
-    gauges = run.samples[run.samples["name"].isin([f"submissions_{what}" for what in SUBMISSIONS])]
-    last = gauges.groupby(gauges["name"].astype(str))["value"].last()
-    if len(last) < len(SUBMISSIONS):
-        return None
-    return {what: int(last[f"submissions_{what}"]) for what in SUBMISSIONS}
-
-
-def rejected_submissions(run: Run) -> int:
-    """Return how many events clients offered in vain; 0 where nobody counted."""
-    counted = submissions(run)
-    return counted["rejected"] if counted else 0
-
-
 METRICS: dict[str, Metric] = {
     "events": Metric(lambda run: len(run.events), "1", "events accepted"),
     "attempts": Metric(lambda run: len(run.attempts), "1", "claims, whatever became of them"),
@@ -115,6 +101,9 @@ METRICS: dict[str, Metric] = {
     "amplification": Metric(amplification, "1", "attempts / events"),
     "retry_peak_per_s": Metric(retry_peak_per_s, "1/s", "most retries started in any 1 s bin"),
     "storm_factor": Metric(storm_factor, "1", "retry peak / mean retry rate from the first retry to the last"),
+    "index_of_dispersion": Metric(
+        index_of_dispersion, "1", "variance / mean of the retries per second; 1 for a random stream"
+    ),
     "drain_s": Metric(
         lambda run: span_recovery(run)[0],
         "s",
@@ -128,12 +117,21 @@ METRICS: dict[str, Metric] = {
     "latency_p50_s": Metric(_latency(50), "s", "submit to PROCESSED, median; from 2 events on"),
     "latency_p95_s": Metric(_latency(95), "s", "submit to PROCESSED, 95th percentile; from 20 events on"),
     "latency_p99_s": Metric(_latency(99), "s", "submit to PROCESSED, 99th percentile; from 100 events on"),
+    "latency_p999_s": Metric(_latency(99.9), "s", "submit to PROCESSED, 99.9th percentile; from 1,000 events on"),
     "delivery_p95_s": Metric(
         _latency(95, "delivered_s"), "s", "submit to the user's socket, 95th percentile; from 20 on"
     ),
     "extinct_rate": Metric(extinct_rate, "1", "part of the events that ended EXTINCT"),
     "lost_events": Metric(lost_events, "1", "events that were accepted and are gone from the store"),
     "rejected_submissions": Metric(rejected_submissions, "1", "events that clients offered and the API never took"),
+    "queue_age_peak_s": Metric(
+        lambda run: longest_stay_s(run, "QUEUED", "RETRY"), "s", "the longest that a row waited QUEUED for a worker"
+    ),
+    "scheduler_lag_p95_s": Metric(
+        scheduler_lag_s, "s", "retry due to requeued by the scheduler, 95th percentile; from 20 retries on"
+    ),
+    "full_tick_share": Metric(full_tick_share, "1", "part of the scheduler's ticks with work that met requeue_limit"),
+    "statements_per_event": Metric(database_per_event, "1", "statements that the database was asked, per event"),
     "stuck_rows": Metric(
         lambda run: int(in_flight(run)["stuck"].sum()),
         "1",

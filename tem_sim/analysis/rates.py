@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tem_sim.analysis.storm import attempts_by_number, bin_numbers, bin_starts_s
+from tem_sim.analysis.storm import attempts_by_number, bin_numbers, bin_starts_s, ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +71,5 @@ def amplification_over_time(run: Run, bin_s: float = 1.0) -> pd.DataFrame:
 
     tries = attempts_by_number(run, bin_s, group_from=2)
     first, again = (_column(tries, number, len(tries)) for number in (1, 2))
-    columns = {"window": _ratio(first + again, first), "cumulative": _ratio(np.cumsum(first + again), np.cumsum(first))}
+    columns = {"window": ratio(first + again, first), "cumulative": ratio(np.cumsum(first + again), np.cumsum(first))}
     return pd.DataFrame(columns, index=tries.index)
-
-
-def _ratio(parts: Array, wholes: Array) -> Array:
-    return np.asarray(np.divide(parts, wholes, out=np.full(len(wholes), np.nan), where=wholes > 0))

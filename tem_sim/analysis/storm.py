@@ -39,6 +39,11 @@ def bin_starts_s(run: Run, bins: Array, bin_s: float) -> Array:
     return np.round(np.arange(max(last, int(bins.max(initial=0))) + 1) * bin_s, 6)
 
 
+def ratio(parts: Array, wholes: Array) -> Array:
+    """Return parts / wholes, NaN where a whole is 0."""
+    return np.asarray(np.divide(parts, wholes, out=np.full(len(wholes), np.nan), where=wholes > 0))
+
+
 def attempts_by_number(run: Run, bin_s: float = 1.0, group_from: int | None = None) -> pd.DataFrame:
     """Return the attempts started per bin: index `t_s` (left edges), a column of counts per attempt number.
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tem_sim.analysis.counted import submissions
 from tem_sim.analysis.history import Array, History, event_numbers, history, log_rows, tries
-from tem_sim.analysis.metrics import submissions
 from tem_sim.checks.verdict import Verdict, count, no_offence, verdict
 from tem_sim.pipeline.states import CAUSES, TERMINAL
 

@@ -61,11 +61,24 @@ def why_missing(name: str, run: Run) -> str:
         return f"too few: {int((run.events['status'] == 'PROCESSED').sum()):,} events PROCESSED"
     if name.startswith("delivery"):
         return f"too few: {int(run.notifications['delivered_s'].notna().sum()):,} events shown to their user"
-    if name == "storm_factor":
-        return "no retries"
+    if name in _ABOUT_RETRIES:
+        return _why_no_number_of_retries(name, run)
+    if name == "statements_per_event":
+        return "the run did not count them"
     if name in ("drain_s", "recovery_s"):
         return _why_no_recovery(run)
     return METRICS[name].about
+
+
+_ABOUT_RETRIES = ("storm_factor", "index_of_dispersion", "scheduler_lag_p95_s", "full_tick_share")
+
+
+def _why_no_number_of_retries(name: str, run: Run) -> str:
+    if name == "scheduler_lag_p95_s":
+        return f"too few: {int((run.transitions['cause'] == 'retry').sum()):,} retries requeued"
+    if not (run.attempts["attempt_no"] > 1).any():
+        return "no retries"
+    return "all retries within one second" if name == "index_of_dispersion" else "the scheduler requeued nothing"
 
 
 def _why_no_recovery(run: Run) -> str:

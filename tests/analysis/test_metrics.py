@@ -63,6 +63,8 @@ def test_the_metrics_of_an_eventful_run():
         "amplification": 1.25,
         "retry_peak_per_s": 1,
         "storm_factor": 1,
+        "queue_age_peak_s": 1.0,
+        "full_tick_share": 0.0,
         "latency_p50_s": 2.0,
         "extinct_rate": 0.25,
         "lost_events": 0,
@@ -92,8 +94,14 @@ def test_what_does_not_exist_is_nan_and_a_run_without_events_has_all_metrics():
         "latency_p50_s",
         "latency_p95_s",
         "latency_p99_s",
+        "latency_p999_s",
         "delivery_p95_s",
         "extinct_rate",
+        "index_of_dispersion",
+        "queue_age_peak_s",
+        "scheduler_lag_p95_s",
+        "full_tick_share",
+        "statements_per_event",
     }
 
 

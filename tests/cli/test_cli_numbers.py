@@ -3,9 +3,10 @@
 import math
 
 import pytest
+from frame_builder import story
 
 from tem_sim.report.document import number
-from tem_sim.report.numbers import duration, plain, seconds_text, value_text
+from tem_sim.report.numbers import duration, plain, seconds_text, value_text, why_missing
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,20 @@ def test_seconds_in_a_table_carry_no_separators(value, text):
 def test_metrics_carry_their_unit_and_missing_ones_say_so():
     shown = [value_text(*one) for one in (("retries", 5.0), ("retry_peak_per_s", 20.0), ("drain_s", math.nan))]
     assert shown == ["5", "20/s", "n/a"]
+
+
+def test_a_missing_metric_says_why():
+    told = story()
+    told.event(1).claim(1.0).ok(2.0)
+    calm = told.run()
+    assert why_missing("latency_p999_s", calm) == "too few: 1 events PROCESSED"
+    assert why_missing("index_of_dispersion", calm) == why_missing("full_tick_share", calm) == "no retries"
+    assert why_missing("statements_per_event", calm) == "the run did not count them"
+    told.event(2).claim(1.0).rescue(62.0).claim(62.5).ok(63.0)
+    assert why_missing("index_of_dispersion", told.run()) == "all retries within one second"
+    assert why_missing("full_tick_share", told.run()) == "the scheduler requeued nothing"
+    told.event(3).claim(1.0).error(2.0, 10.0).retry(13.0)
+    assert why_missing("scheduler_lag_p95_s", told.run()) == "too few: 1 retries requeued"
 
 
 @pytest.mark.parametrize(("value", "made"), [(3.0, 3), (0.5, 0.5), (math.nan, None), (math.inf, None)])
