@@ -143,7 +143,7 @@ _SAMPLES = (
 _WAKEUPS = (
     _time("t_s", "When they were sent, by the clock of the sender."),
     _label("actor", "Which node sent them."),
-    _label("task", "On whose behalf: `request` (new events), `retry` or `rescue` (the scheduler's tasks)."),
+    _label("task", "By which task: `request` (new events), `retry`, `rescue` (the scheduler's), `batch` (a worker's)."),
     _id("first_id", "Of a request its first event, else 0."),
     _count("sent", "How many."),
     _count("lost", "How many of them never reached the queue: lost on the way, or refused, which is all of them."),

@@ -14,6 +14,7 @@ import numpy as np
 
 from tem_sim.analysis.history import Array, event_numbers, history
 from tem_sim.analysis.rules import Rules, rules
+from tem_sim.analysis.turns import last_turn_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,8 @@ HARMLESS = ("outage", "gateway_disconnect", "beat_doubled")
 def in_flight(run: Run) -> pd.DataFrame:
     """Return the rows that are not terminal: event_id, status, since_s, waited_s, allowed_s, stuck, excused.
 
-    `since_s`: when the row could first have moved on: it became PROCESSING, its retry fell due, or it was
-    QUEUED and no row that had been queued before it was claimed any more. `waited_s`: from then to the
+    `since_s`: when the row could first have moved on: it became PROCESSING, or it was QUEUED or due and no row
+    whose turn comes before its own was claimed or requeued any more. `waited_s`: from then to the
     run's end, without the time before the last fault's end. `stuck`: longer than `allowed_s`. `excused`:
     would be stuck, had the faults ended sooner.
 
@@ -38,11 +39,11 @@ def in_flight(run: Run) -> pd.DataFrame:
     lease, since all workers may be busy that long; FAILED: two retry periods for every `requeue_limit` rows
     that are due.
     """
-    rows = run.events.loc[run.events["status"].isin(OPEN), ["event_id", "status", "next_retry_s"]]
+    rows = run.events.loc[run.events["status"].isin(OPEN), ["event_id", "status", "next_retry_s", "retry_count"]]
     status = rows["status"].astype(str).to_numpy()
     entered_s = _entered_s(run)[event_numbers(run, rows["event_id"].to_numpy())]
-    waiting_s = np.maximum(entered_s, _last_turn_s(run, entered_s))
-    since_s = np.select([status == "FAILED", status == "QUEUED"], [rows["next_retry_s"], waiting_s], entered_s)
+    since_s = np.where(status == "FAILED", rows["next_retry_s"], entered_s)
+    since_s = np.maximum(since_s, last_turn_s(run, status, since_s, rows["retry_count"].to_numpy() > 0))
     allowed_s = _allowed_s(run, rules(run), status, since_s)
     age_s = np.maximum(run.end_s - since_s, 0.0)
     waited_s = np.minimum(age_s, max(run.end_s - _healed_s(run), 0.0))
@@ -57,20 +58,6 @@ def _entered_s(run: Run) -> Array:
     entered = np.full(len(past.ids), np.nan)
     entered[past.event[past.last]] = past.at_s[past.last]
     return entered
-
-
-def _last_turn_s(run: Run, queued_s: Array) -> Array:
-    """Return when a row queued no later than each of these was last claimed; -inf where none was.
-
-    Workers claim the longest waiting first: while those before a row are being claimed, its turn has not
-    come.
-    """
-    past = history(run)
-    claims = past.has("cause", "claim") & ~past.first
-    queued = past.previous(past.at_s)[claims]
-    order = np.argsort(queued, kind="stable")
-    latest = np.append(-np.inf, np.maximum.accumulate(past.at_s[claims][order]))
-    return np.asarray(latest[np.searchsorted(queued[order], queued_s, side="right")])
 
 
 def _healed_s(run: Run) -> float:

@@ -1,13 +1,13 @@
 """Claiming events: under a lease, with a token that grows each time, and kept as long as its worker is at it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, Text, bindparam, cast, literal_column, select, type_coerce, update
+from sqlalchemy import Connection, Select, Text, bindparam, cast, func, literal_column, select, type_coerce, update
 
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.rows import CHANGE, moved, status_is, update_picked
-from tem_sim.pipeline.settings import Settings
+from tem_sim.pipeline.settings import ClaimOrder, Settings
 from tem_sim.pipeline.states import Cause, State
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import event_table, processing_state
@@ -18,20 +18,47 @@ NEVER_S = 253_370_764_800.0
 
 _row = processing_state.c
 
-_CLAIM_ROWS = update_picked(
-    select(_row.event_id)
-    .where(status_is(State.QUEUED))
-    .order_by(_row.queued_at, _row.event_id)
-    .limit(bindparam("limit")),
-    {
-        _row.status: literal_column(f"'{State.PROCESSING}'"),
-        _row.attempt_no: _row.attempt_no + literal_column("1"),
-        _row.lease_owner: bindparam("actor"),
-        _row.lease_expires_at: bindparam("lease_expires_at"),
-        _row.started_at: None,
-        **moved(Cause.CLAIM),
-    },
+# --- in which order
+
+_RETRIED = _row.retry_count > literal_column("0")
+_ORDERS: dict[ClaimOrder, tuple[Any, ...]] = {
+    ClaimOrder.OLDEST_FIRST: (_row.queued_at, _row.event_id),
+    ClaimOrder.NEW_FIRST: (_RETRIED, _row.queued_at, _row.event_id),
+    ClaimOrder.NEWEST_FIRST: (_row.queued_at.desc(), _row.event_id.desc()),
+}
+# Not among the tables' own indexes: every change of a row would pay for it, and the other orders have no use for it.
+_NEW_FIRST_INDEX = (
+    "CREATE INDEX IF NOT EXISTS processing_state_new_first ON processing_state "
+    f"((retry_count > 0), queued_at, event_id) WHERE status = '{State.QUEUED}'"
 )
+
+
+def prepare(store: Store, settings: Settings) -> None:
+    """Create the index that the order of claiming needs, once before the first claim.
+
+    Without it `new_first` works, and costs more with every retry that is waiting.
+    """
+    if settings.claim_order is ClaimOrder.NEW_FIRST:
+        store.create_index(_NEW_FIRST_INDEX)
+
+
+def _in_order(rows: Iterable[tuple[Any, ...]], order: ClaimOrder) -> list[tuple[Any, ...]]:
+    """Sort claimed rows, which begin with `queued_at`, event id, attempt and retry count, as they were picked."""
+    if order is ClaimOrder.NEW_FIRST:
+        return sorted(rows, key=lambda row: (row[3] > 0, row))
+    return sorted(rows, reverse=order is ClaimOrder.NEWEST_FIRST)
+
+
+# --- claim
+
+_AS_CLAIMED: dict[Any, Any] = {
+    _row.status: literal_column(f"'{State.PROCESSING}'"),
+    _row.attempt_no: _row.attempt_no + literal_column("1"),
+    _row.lease_owner: bindparam("actor"),
+    _row.lease_expires_at: bindparam("lease_expires_at"),
+    _row.started_at: None,
+    **moved(Cause.CLAIM),
+}
 _CLAIMED = (
     _row.queued_at,
     _row.event_id,
@@ -42,7 +69,15 @@ _CLAIMED = (
     _row.last_delay_s,
     _row.life_began_at,
 )
-_CLAIM = {dialect: statement.returning(*_CLAIMED) for dialect, statement in _CLAIM_ROWS.items()}
+
+
+def _claim_in(order: tuple[Any, ...]) -> dict[str, Any]:
+    pick = select(_row.event_id).where(status_is(State.QUEUED)).order_by(*order).limit(bindparam("limit"))
+    change = update_picked(pick, _AS_CLAIMED)
+    return {dialect: statement.returning(*_CLAIMED) for dialect, statement in change.items()}
+
+
+_CLAIM = {order: _claim_in(columns) for order, columns in _ORDERS.items()}
 
 
 def _select_events(payload: Any) -> Select[Any]:
@@ -58,21 +93,47 @@ _EVENTS = {
 
 
 def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
-    """Claim up to a batch of QUEUED events, the longest waiting first, under a lease.
+    """Claim up to a batch of QUEUED events, by default the longest waiting first, under a lease.
 
-    Each claim raises the row's `attempt_no`: the token that its worker must show to finish it.
+    Each claim raises the row's `attempt_no`: the token that its worker must show to finish it. Nothing is claimed while
+    as many other workers hold events as the concurrency limit allows.
     """
     expires_at = NEVER_S if settings.lease_s is None else round(now + settings.lease_s, 6)
     values = {"limit": settings.batch_size, "now": now, "actor": worker, "lease_expires_at": expires_at}
     with store.begin() as connection:
-        # UPDATE … RETURNING gives its rows in no order; they are handled as they were queued. Tuples compare faster.
-        rows = sorted(map(tuple, connection.execute(_CLAIM[store.dialect], values)))
+        if not _has_place(store, connection, settings.concurrency_limit, values):
+            return []
+        # UPDATE … RETURNING gives its rows in no order; they are handled as they were picked. Tuples compare faster.
+        claimed = connection.execute(_CLAIM[settings.claim_order][store.dialect], values)
+        rows = _in_order(map(tuple, claimed), settings.claim_order)
         if not rows:
             return []
         found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]})
         about = {row[0]: row[1:] for row in map(tuple, found)}
     # An event that was replayed counts as created then: there its budget of total time begins anew.
     return [ClaimedEvent._make((*row[1:-1], *about[row[1]], row[-1])) for row in rows]
+
+
+_HOLDERS = select(func.count(_row.lease_owner.distinct())).where(
+    status_is(State.PROCESSING), _row.lease_expires_at > bindparam("now"), _row.lease_owner != bindparam("actor")
+)
+# Any number that nothing else in the database locks.
+_PLACES_LOCK = 7_364_922
+
+
+def _has_place(store: Store, connection: Connection, limit: int | None, values: dict[str, Any]) -> bool:
+    """Return whether fewer than `limit` other workers hold events, so that this one may.
+
+    A worker handles its batch one by one: as many as hold events, so many calls of the handler there are at most. A
+    lease that has run out holds no place; else a dead worker and a dead scheduler together would stop the rest.
+    """
+    if limit is None:
+        return True
+    if store.dialect == "postgresql":
+        # Two that count at the same time would both find the last place free. SQLite has one writer at a time anyway.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PLACES_LOCK})")
+    holders: int = connection.execute(_HOLDERS, {"now": values["now"], "actor": values["actor"]}).scalar_one()
+    return holders < limit
 
 
 _MARK_STARTED = (

@@ -30,11 +30,23 @@ class Isolation(StrEnum):
     BATCH = "batch"
 
 
+class ClaimOrder(StrEnum):
+    """Which QUEUED rows a claim takes first; those behind may starve as long as others keep coming.
+
+    `oldest_first` starves nobody. `new_first` takes events that have not failed yet before all retries, and in each of
+    the two groups the longest waiting. `newest_first` takes what was queued last, be it new or a retry.
+    """
+
+    OLDEST_FIRST = "oldest_first"
+    NEW_FIRST = "new_first"
+    NEWEST_FIRST = "newest_first"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How the pipeline behaves. None switches a protection off, so that its absence can be studied.
 
-    The settings from `deadline_s` on are mitigations against overload, and off by default.
+    The settings from `claim_order` on are mitigations against overload, and off by default.
     """
 
     policy: Policy = field(default_factory=lambda: Backoff(Exponential(10.0), max_retries=5))
@@ -48,14 +60,20 @@ class Settings:
     write_guard: WriteGuard = WriteGuard.FENCED
     outbox: bool = True
     isolation: Isolation = Isolation.EVENT
+    claim_order: ClaimOrder = ClaimOrder.OLDEST_FIRST
     deadline_s: float | None = None
+    concurrency_limit: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "settle_every", "requeue_limit", "relay_limit", "crash_budget"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None:
                 count(f"settings.{name}", value, least=0 if name == "crash_budget" else 1)
-        for name in ("lease_s", "sweep_after_s", "deadline_s"):
+        for name in _INTERVALS:
             value = getattr(self, name)
             if value is not None:
                 seconds(f"settings.{name}", value, above=0.0)
+
+
+_COUNTS = ("batch_size", "settle_every", "requeue_limit", "relay_limit", "crash_budget", "concurrency_limit")
+_INTERVALS = ("lease_s", "sweep_after_s", "deadline_s")

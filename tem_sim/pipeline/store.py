@@ -76,6 +76,13 @@ class Store:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
             metadata.create_all(connection)
 
+    def create_index(self, statement: str) -> None:
+        """Create an index that only some settings need; `statement` says IF NOT EXISTS."""
+        with self.engine.begin() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
+            connection.exec_driver_sql(statement)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

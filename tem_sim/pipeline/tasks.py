@@ -61,6 +61,9 @@ def process_events_batch(pipe: Pipeline, *, worker: str) -> int:
     # Events whose worker died before go last, each settled apart: what they may kill must not take others with it.
     batch.sort(key=lambda event: event.crash_count > 0)
     _work_off(pipe, batch, worker)
+    if pipe.settings.concurrency_limit is not None:
+        # Others were refused meanwhile, and their wake-ups are spent: who leaves a place calls the next to it.
+        _wake(pipe, 1)
     return len(batch)
 
 

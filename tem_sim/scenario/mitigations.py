@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def warnings(scenario: Scenario) -> Iterator[str]:
     """Yield what is allowed and yet likely not what was meant, a sentence each."""
     yield from _deadline(scenario)
+    yield from _concurrency(scenario)
 
 
 def _deadline(scenario: Scenario) -> Iterator[str]:
@@ -28,4 +29,22 @@ def _deadline(scenario: Scenario) -> Iterator[str]:
         yield (
             f"The policy's budget is {policy.budget_s:g} s and the deadline {deadline_s:g} s (pipeline.deadline): "
             "retries are booked that will not be handed to the handler any more."
+        )
+
+
+def _concurrency(scenario: Scenario) -> Iterator[str]:
+    limit, workers = scenario.pipeline.concurrency_limit, scenario.workers
+    if limit is None:
+        return
+    slots = workers.count * workers.concurrency
+    if limit >= slots:
+        yield f"The concurrency limit (pipeline.concurrency_limit) is {limit} and there are {slots} slots: it is idle."
+    if scenario.pipeline.lease_s is None:
+        yield (
+            "There is a concurrency limit and no lease (pipeline.lease): a worker that dies for good keeps its place."
+        )
+    if scenario.pipeline.sweep_after_s is None:
+        yield (
+            "There is a concurrency limit and no sweep (pipeline.sweep_after): what finds no place waits for a wake-up "
+            "that gets lost with the worker that owes it."
         )

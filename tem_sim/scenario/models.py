@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tem_sim.pipeline.backoff import Policy
-from tem_sim.pipeline.settings import Isolation, Settings, WriteGuard
+from tem_sim.pipeline.settings import ClaimOrder, Isolation, Settings, WriteGuard
 from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Model, broken_rules
@@ -98,11 +98,21 @@ class Pipeline(Model):
     isolation: Isolation = Field(
         Isolation.EVENT, description="Whether a failure is the event's own, or fails its whole batch."
     )
+    claim_order: ClaimOrder = Field(
+        ClaimOrder.OLDEST_FIRST,
+        description="Which QUEUED events are claimed first: those queued longest, those that have not failed yet "
+        "(new_first), or those queued last.",
+    )
     deadline_s: Off[PositiveDuration] = Field(
         None,
         alias="deadline",
         description="The age, from the submit or the last replay, at which an event is not handed to its handler any "
         "more and ends EXTINCT; `off` for none.",
+    )
+    concurrency_limit: Off[PositiveCount] = Field(
+        None,
+        description="Calls of the handler that the whole fleet makes at the same time at most; `off` for as many as "
+        "there are slots.",
     )
 
     def settings(self) -> Settings:
@@ -119,7 +129,9 @@ class Pipeline(Model):
             write_guard=self.write_guard,
             outbox=self.outbox,
             isolation=self.isolation,
+            claim_order=self.claim_order,
             deadline_s=self.deadline_s,
+            concurrency_limit=self.concurrency_limit,
         )
 
 

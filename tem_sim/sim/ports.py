@@ -29,6 +29,8 @@ class NodeBroker:
             assert thread is not None
             # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
             task, _, first_id = thread.name.rpartition("/")[2].partition("-")
+            # A worker's slots are nothing but a number.
+            task = "batch" if task.isdigit() else task
             sender = thread.node.clock.now(), thread.node.name, task, int(first_id or 0)
             self.queue.wakeups.append((*sender, count, lost))
 

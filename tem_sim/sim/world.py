@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from tem_sim.collect import Delivery, Observed, collect
 from tem_sim.frames import Run, digest
+from tem_sim.pipeline import claims
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import TERMINAL
 from tem_sim.pipeline.tables import event_table, notification, processing_state
@@ -94,6 +95,7 @@ class World:
         self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()
+        claims.prepare(self.database.store, self.settings)
         self.api = Api(self.kernel.node("api"), self._pipeline("api"), scenario, self.streams, arrivals)
         self.workers = {f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)}
         self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}

@@ -48,3 +48,52 @@ def test_another_worker_than_the_holder_can_not_let_an_event_expire():
     track.end(31.0, "expired", started=False)
     track.move(31.0, "EXTINCT", "expired", "worker-2", finished_s=31.0)
     assert broken(track) == ["single_lease"]
+
+
+# --- whose turn it is
+
+
+def in_order(claim_order):
+    return story(pipeline={"claim_order": claim_order, "lease": 60, "sweep_after": 60}, beat={"rescue_every": 5})
+
+
+def liveness(told, end_s):
+    return run_checks(told.run(end_s=end_s), ["liveness"])[0].verdict
+
+
+def waiting_retry(told):
+    told.event(1).claim(0.0).error(1.0, 10.0).retry(11.0)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict"), [("new_first", "unknown"), ("newest_first", "unknown"), ("oldest_first", "false")]
+)
+def test_a_retry_that_new_events_pass_by_is_stuck_only_where_the_longest_waiting_go_first(order, verdict):
+    told = waiting_retry(in_order(order))
+    for number in range(2, 30):
+        told.event(number, at_s=10.0 * number).claim(10.0 * number + 1).ok(10.0 * number + 2)
+    assert liveness(told, end_s=300.0) == verdict
+
+
+def test_a_new_event_that_retries_pass_by_is_stuck_where_new_events_go_first():
+    told = in_order("new_first")
+    told.event(1, at_s=0.0)
+    for number in range(2, 30):
+        at_s = 10.0 * number
+        told.event(number, at_s=0.0).claim(at_s - 9).error(at_s - 8, 1.0).retry(at_s - 7).claim(at_s).ok(at_s + 1)
+    assert liveness(told, end_s=300.0) == "unknown"
+    for number in range(30, 70):
+        track = told.event(number, at_s=0.0).claim(1.0).error(2.0, 1.0)
+        track.retry(10.0 * number - 1).claim(10.0 * number).ok(10.0 * number + 1)
+    assert liveness(told, end_s=700.0) == "false"
+
+
+def test_a_due_row_is_not_stuck_while_those_due_before_it_are_being_requeued():
+    told = story(pipeline={"requeue_limit": 1}, beat={"retry_every": 10})
+    for number in range(1, 31):
+        track = told.event(number).claim(0.0).error(1.0 + number / 100, 9.0)
+        if number <= 25:
+            track.retry(10.0 * number + 1).claim(10.0 * number + 2).ok(10.0 * number + 3)
+    assert liveness(told, end_s=262.0) == "unknown"
+    assert liveness(told, end_s=400.0) == "false"

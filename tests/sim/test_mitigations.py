@@ -1,0 +1,86 @@
+"""Each mitigation in a whole world: it does what its name says, and breaks nothing that the checks look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sim_worlds import burst, run
+
+from tem_sim.checks.registry import run_checks
+from tem_sim.frames import Run
+
+# 300 events fail in an outage of 6 s, and come back to a downstream that they can overload.
+STORM: dict[str, Any] = {
+    "arrivals": [burst(300, at="1s"), {"kind": "poisson", "rate": "20/s", "from": "2s", "until": "20s"}],
+    "pipeline": {
+        "backoff": {"growth": "exponential", "base": "1s", "cap": "8s", "jitter": "full", "max_retries": 12},
+        "batch_size": 5,
+        "settle_every": 5,
+        "requeue_limit": 100,
+    },
+    "workers": {"count": 4, "concurrency": 4},
+    "handler": {"service_time": "40ms", "capacity": {"servers": 4, "queue": 20, "timeout": "500ms"}},
+    "faults": [{"kind": "outage", "at": "0s", "for": "6s"}],
+}
+
+
+def storm(beat: dict[str, Any] | None = None, **pipeline: Any) -> Run:
+    """Run the storm with these settings of the pipeline."""
+    more = {} if beat is None else {"beat": beat}
+    return run(**{**STORM, "pipeline": {**STORM["pipeline"], **pipeline}, **more})
+
+
+@pytest.fixture(scope="module")
+def plain() -> Run:
+    return storm()
+
+
+def broken(of: Run) -> set[str]:
+    """Return the checks that a run breaks."""
+    return {answer.name for answer in run_checks(of) if answer.verdict == "false"}
+
+
+def most_calls_at_once(of: Run) -> int:
+    """Return the largest number of handler calls under way at any time; one that ends makes room first."""
+    calls = of.attempts.dropna(subset=["started_s", "finished_s"])
+    at_s = np.concatenate([calls["finished_s"], calls["started_s"]])
+    change = np.repeat([-1, 1], len(calls))
+    return int(np.cumsum(change[np.lexsort((change, at_s))]).max())
+
+
+def test_the_storm_is_one(plain: Run) -> None:
+    assert broken(plain) == set()
+    assert most_calls_at_once(plain) == 16
+    assert (plain.attempts["outcome"] == "error").sum() > 300
+
+
+def test_a_deadline_ends_what_is_too_old_and_spares_the_downstream(plain: Run) -> None:
+    hasty = storm(deadline="8s")
+    assert broken(hasty) == set()
+    expired = hasty.events[hasty.events["status"] == "EXTINCT"]
+    assert len(expired) > 20
+    assert (expired["finished_s"] - expired["submitted_s"]).min() >= 8.0
+    assert hasty.attempts["started_s"].notna().sum() < plain.attempts["started_s"].notna().sum()
+
+
+def test_no_more_calls_are_under_way_than_the_concurrency_limit_says_and_no_row_waits_for_the_sweep(plain: Run) -> None:
+    few = storm(concurrency_limit=4)
+    assert broken(few) == set()
+    assert most_calls_at_once(few) == 4
+    assert (few.events["status"] == "PROCESSED").all()
+    assert few.end_s < plain.end_s + 30
+
+
+@pytest.mark.parametrize("order", ["new_first", "newest_first"])
+def test_new_events_do_not_wait_behind_retries_where_they_go_first(order: str, plain: Run) -> None:
+    first = storm(claim_order=order)
+    assert broken(first) == set()
+    assert (first.events["status"] == "PROCESSED").all()
+
+    def waited_s(of: Run) -> float:
+        claims = of.attempts[of.attempts["attempt_no"] == 1].set_index("event_id")["claimed_s"]
+        return float((claims - of.events.set_index("event_id")["submitted_s"]).quantile(0.95))
+
+    assert waited_s(first) <= waited_s(plain)
