@@ -2,8 +2,8 @@
 
 A command reads options, calls the rooms that decide, and turns what they say into text and exit codes. Nothing heavy is
 imported until a command needs it, so that `--help` answers at once. Results go to stdout, progress and errors to
-stderr. Exit codes: 0 fine; 1 a check is false, or a violation that the scenario is meant to show is missing; 2 wrong
-usage, file or store; 3 the simulation itself broke; 4 inconclusive; 130 interrupted.
+stderr. Exit codes: 0 fine; 1 a check is false, a threshold broken, or a violation that the scenario is meant to show is
+missing; 2 wrong usage, file or store; 3 the simulation itself broke; 4 inconclusive; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
 
 EXITS = (
-    "Exit codes: 0 fine, 1 a check is false or an expected violation is missing, 2 wrong usage, file or store, "
-    "3 the simulation broke, 4 inconclusive, 130 interrupted."
+    "Exit codes: 0 fine, 1 a check is false, a threshold is broken or an expected violation is missing, 2 wrong usage, "
+    "file or store, 3 the simulation broke, 4 inconclusive, 130 interrupted."
 )
 
 app = typer.Typer(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import JsonValue
 
+    from tem_sim.checks.thresholds import Held
     from tem_sim.report.outcome import Judged, Outcome
 
 SCHEMA_VERSION = 1
@@ -34,6 +35,7 @@ def document(outcome: Outcome, run_dir: Path | None) -> Document:
         "versions": {**run.versions},
         "metrics": {name: number(value) for name, value in outcome.metrics.items()},
         "checks": [_check(judged) for judged in outcome.checks],
+        "thresholds": [_threshold(held) for held in outcome.thresholds],
         "warnings": [*outcome.warnings()],
         "run_dir": None if run_dir is None else str(run_dir),
     }
@@ -52,6 +54,7 @@ def broken_document(scenario: str, seed: int, error: str, traceback_file: Path |
         "versions": {**versions()},
         "metrics": {},
         "checks": [],
+        "thresholds": [],
         "warnings": [],
         "run_dir": None,
         "error": error,
@@ -85,6 +88,20 @@ def _check(judged: Judged) -> Document:
         "detail": verdict.detail,
         "n_rows": verdict.n_rows,
         "rows": [*_records(verdict.rows)],
+    }
+
+
+def _threshold(held: Held) -> Document:
+    return {
+        "metric": held.threshold.metric,
+        "threshold": str(held.threshold),
+        "strict": held.threshold.strict,
+        "verdict": held.verdict,
+        "value": number(held.value),
+        "bound": number(held.threshold.bound),
+        "n": held.n,
+        "missing": held.missing,
+        "detail": held.detail,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a run comes to: its checks against what it is meant to break, its thresholds; a word, a sentence, an exit code."""
+"""What a run comes to: checks against what it is meant to break, thresholds; a word, a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ class Outcome:
 
     def _lenient(self) -> list[str]:
         """Tell of thresholds that are not kept and decide nothing."""
-        told = [*self.unmet("false", strict=False), *self.unmet("unknown", strict=False)]
+        words: dict[Answer, str] = {"false": "is not met", "unknown": "cannot be judged"}
         return [
-            f"The threshold {held.threshold} of {held.threshold.metric} is not met ({held.detail}); it only warns "
-            "(strict: false)."
-            for held in told
+            f"The threshold {held.threshold} of {held.threshold.metric} {how} ({held.detail}); it only warns."
+            for answer, how in words.items()
+            for held in self.unmet(answer, strict=False)
         ]
 
 

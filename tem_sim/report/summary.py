@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
+    from tem_sim.checks.verdict import Answer
     from tem_sim.report.outcome import Judged, Kind, Outcome, Word
 
 SHOWN_ROWS = 5
@@ -36,11 +37,14 @@ _KINDS: dict[Kind, tuple[str, str, str, str]] = {
     "unbroken": ("✘", "x", "red", "expected to be broken: "),
 }
 
+_LIKE: dict[Answer, Kind] = {"true": "holds", "unknown": "unknown", "false": "broken"}
+
 
 def summary(outcome: Outcome, *, unicode: bool = True) -> Iterator[RenderableType]:
     """Yield the whole account of a run."""
     yield verdict_line(outcome)
     yield from warning_lines(outcome)
+    yield from threshold_lines(outcome, unicode=unicode)
     yield ""
     yield metrics_table(outcome)
     yield ""
@@ -48,9 +52,10 @@ def summary(outcome: Outcome, *, unicode: bool = True) -> Iterator[RenderableTyp
 
 
 def brief(outcome: Outcome, *, unicode: bool = True) -> Iterator[RenderableType]:
-    """Yield the verdict, the warnings, and only those checks that are not as they should be."""
+    """Yield the verdict, the warnings, and only those thresholds and checks that are not as they should be."""
     yield verdict_line(outcome)
     yield from warning_lines(outcome)
+    yield from threshold_lines(outcome, only=("false", "unknown"), unicode=unicode)
     yield from check_lines(outcome, only=("broken", "unbroken", "unknown"), unicode=unicode)
 
 
@@ -65,6 +70,31 @@ def warning_lines(outcome: Outcome) -> Iterator[Text]:
     """Yield a line per warning."""
     for warning in outcome.warnings():
         yield Text.assemble(("warning: ", "yellow"), warning)
+
+
+def threshold_lines(
+    outcome: Outcome, *, only: tuple[Answer, ...] | None = None, unicode: bool = True
+) -> Iterator[RenderableType]:
+    """Yield a table with a line per threshold: the metric, what it is held to, and what it came to."""
+    shown = [held for held in outcome.thresholds if only is None or held.verdict in only]
+    if not shown:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=only is None)
+    for title in ("", "threshold", "", "finding"):
+        table.add_column(title, no_wrap=title != "finding")
+    for held in shown:
+        sign, ascii_sign, style, _ = _KINDS[_LIKE[held.verdict]]
+        style = style if held.threshold.strict else "yellow" if held.verdict != "true" else style
+        why = (
+            why_missing(held.threshold.metric, outcome.run) if held.n == 0 and held.threshold.metric in METRICS else ""
+        )
+        finding = f"{held.detail}: {why}" if why else held.detail
+        name = Text(held.threshold.metric, style="bold" if held.verdict == "false" else "")
+        table.add_row(Text(sign if unicode else ascii_sign, style), name, str(held.threshold), finding)
+    yield ""
+    yield table
+    if only is not None:
+        yield ""
 
 
 def metrics_table(outcome: Outcome) -> Table:

@@ -29,6 +29,7 @@ from tem_sim.scenario.quantities import (
     refused,
     whole,
 )
+from tem_sim.scenario.thresholds import Thresholds
 
 MAX_WORKERS = 10_000
 MAX_USERS = 1_000_000
@@ -156,6 +157,12 @@ class Beat(Model):
     rescue_every_s: PositiveDuration = Field(5.0, alias="rescue_every", description="The period of rescue_lost_events.")
     relay_every_s: PositiveDuration = Field(0.2, alias="relay_every", description="The period of relay_notifications.")
     phase_s: Duration = Field(0.0, alias="phase", description="How far its ticks are from the grid of whole periods.")
+    retry_floor_s: Off[PositiveDuration] = Field(
+        None,
+        alias="retry_floor",
+        description="Adaptive polling: each tick of retry_failed_events that fills requeue_limit halves the wait for the "
+        "next, down to this; each other tick doubles it, up to the period. `off` for the fixed period.",
+    )
 
 
 class Broker(Model):
@@ -241,6 +248,7 @@ class Scenario(Model):
     handler: HandlerModel = Field(default_factory=HandlerModel, description="What handling an event takes and does.")
     users: Users = Field(default_factory=Users, description="Who is told.")
     faults: tuple[Fault, ...] = Field((), description="What goes wrong.")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="What a run is held to, by metric.")
     expect: Expect = Field(default_factory=Expect, description="What the scenario is meant to show.")
 
     @model_validator(mode="after")

@@ -34,6 +34,11 @@ PPM_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*ppm$"
 _DURATION = re.compile(SIGNED_PATTERN)
 _RATE = re.compile(RATE_PATTERN)
 _PPM = re.compile(PPM_PATTERN)
+# Which aggregates, and whether a duration, depends on the metric; the schema of an editor need not know.
+THRESHOLD_PATTERN = (
+    r"^\s*(avg|min|max|med|count|rate|value|p\([0-9.]+([eE][+-]?[0-9]+)?\))\s*(<=?|>=?|==|!=)\s*"
+    r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|us|µs|μs|ms|s|m|h|d)?[0-9.a-zµμ]*\s*$"
+)
 
 _DURATION_REMEDY = "write a duration such as 250ms, 10s or 1h30m; a bare number is seconds"
 _RATE_REMEDY = "write a rate such as 20/s, 5/m or 0.1/s; a bare number is per second"
@@ -237,6 +242,7 @@ SHORTHANDS: dict[str, JsonSchemaValue] = {
     "duration": DURATION_SCHEMA,
     "positive_duration": POSITIVE_DURATION_SCHEMA,
     "count": {"type": "integer", "minimum": 0},
+    "threshold": {"type": "string", "pattern": THRESHOLD_PATTERN},
     "jitter": {"enum": ["none", "full", "equal", "proportional", "decorrelated"]},
 }
 

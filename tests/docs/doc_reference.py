@@ -20,6 +20,7 @@ from tem_sim.scenario.quantities import (
 )
 from tem_sim.scenario.replay import Replay
 from tem_sim.scenario.schema import json_schema
+from tem_sim.scenario.thresholds import KINDS
 
 Schema = dict[str, Any]
 
@@ -110,10 +111,22 @@ def parts() -> dict[str, str]:
     found["limits"] = table(rows(policy.FixedBackoff, only=policy.Growing))
     found["jitters"] = table(union_rows(_JITTERS))
     found["distributions"] = table(union_rows(_DISTRIBUTIONS))
+    found["thresholds"] = threshold_kinds()
     found["shipped"] = shipped_scenarios()
     for fault in fault_models():
         found[f"fault {kind_of(fault)}"] = table(rows(fault))
     return found
+
+
+def threshold_kinds() -> str:
+    """Return a table of what may be asked of which metric."""
+    lines = ["", "| metrics | of the kind | aggregates |", "|---|---|---|"]
+    for kind in dict.fromkeys(kind.name for kind in KINDS.values()):
+        alike = {name: found for name, found in KINDS.items() if found.name == kind}
+        aggregates = next(iter(alike.values())).aggregates
+        asked = ", ".join("`p(N)`" if aggregate == "p" else f"`{aggregate}`" for aggregate in aggregates)
+        lines.append(f"| {', '.join(f'`{name}`' for name in alike)} | {kind} | {asked} |")
+    return "\n".join([*lines, "", ""])
 
 
 def fault_models() -> tuple[type[Model], ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from shipped import FOLDER, NAMES, broken_checks, numbers, shipped
 
+from tem_sim.checks.thresholds import run_thresholds
 from tem_sim.frames import Run
 
 # One process runs them all, so that each file is run once.
@@ -60,6 +61,12 @@ def test_each_scenario_runs_and_breaks_the_checks_it_is_meant_to_break_and_no_ot
     assert (name == "stale_read") == bool(run.scenario.expect.violations)
     assert broken_checks(name, *SMALLER.get(name, ())) == set(run.scenario.expect.violations)
     assert run.faults["landed"].gt(0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_scenario_keeps_to_its_thresholds(name: str) -> None:
+    found = run_thresholds(shipped(name, *SMALLER.get(name, ())))
+    assert [held.detail for held in found if held.verdict != "true"] == []
 
 
 # --- storms, backlogs and ticks
