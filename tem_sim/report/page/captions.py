@@ -23,7 +23,7 @@ def attempts(run: Run) -> str:
     rates = attempts_by_number(run)
     total = rates.sum(axis=1)
     retries = total - rates[1]
-    parts = [f"{int(total.sum()):,} attempts, at most {total.max():,.0f} in a second, at {_at(total)}"]
+    parts = [f"{int(total.sum()):,} attempts were started, at most {total.max():,.0f} in a second, at {_at(total)}"]
     if retries.any():
         parts.append(
             f"{int(retries.sum()):,} of them retries, at most {retries.max():,.0f} in a second, at {_at(retries)}"

@@ -98,10 +98,12 @@ def overlay(name: str, runs: Runs) -> Picture:
     return Picture(drawn(name, alt, lambda made: plot.draw(labelled, made.add_subplot())), alt, caption)
 
 
-def picture(name: str, runs: Runs, draw: Callable[[Run, Axes], Axes], kind: str, said: list[str]) -> Picture:
+def picture(
+    name: str, runs: Runs, draw: Callable[[Run, Axes], object], kind: str, said: list[str], same_axes: bool = True
+) -> Picture:
     """Draw anything that takes (run, ax), a panel per run; `said` has a sentence for each."""
     alt, caption = _words(kind, runs, said)
-    return Picture(drawn(name, alt, lambda made: _panels(made, runs, draw), len(runs)), alt, caption)
+    return Picture(drawn(name, alt, lambda made: _panels(made, runs, draw, same_axes), len(runs)), alt, caption)
 
 
 def _words(kind: str, runs: Runs, said: list[str]) -> tuple[str, str]:
@@ -121,13 +123,14 @@ def drawn(name: str, alt: str, paint: Callable[[Figure], object], panels: int = 
         return svg(made, name, alt)
 
 
-def _panels(made: Figure, runs: Runs, draw: Callable[[Run, Axes], Axes]) -> None:
+def _panels(made: Figure, runs: Runs, draw: Callable[[Run, Axes], object], same_axes: bool) -> None:
     axes = made.subplots(len(runs), 1, squeeze=False)[:, 0]
     for letter, run, ax in zip(runs.letters, runs, axes, strict=True):
         draw(run, ax)
         if letter:
             ax.set_title(f"{letter}: {ax.get_title(loc='left')}", loc="left", fontsize="medium")
-    _same_limits(axes)
+    if same_axes:
+        _same_limits(axes)
 
 
 def _same_limits(axes: Iterable[Any]) -> None:

@@ -59,14 +59,13 @@ def _recovery(outcome: Outcome) -> str:
         return ""
     if math.isnan(drain_s):
         return _sentence(f"no time to drain can be given: {why_missing('drain_s', run)}")
-    over_s = float(landed["end_s"].fillna(run.end_s).max())
-    later = (
-        "" if math.isnan(recovery_s) or recovery_s <= drain_s else f", and stayed there after {duration(recovery_s)}"
-    )
-    return (
-        f"The last fault ended at {duration(over_s)}; the backlog was back at its level before {duration(drain_s)} "
-        f"after that{later}."
-    )
+    ended = f"The last fault ended at {duration(float(landed['end_s'].fillna(run.end_s).max()))}"
+    if not drain_s:
+        back = "the backlog was at its level before by then"
+    else:
+        back = f"{duration(drain_s)} later the backlog was back at its level before"
+    again = f", and {duration(recovery_s)} later for good" if recovery_s > drain_s else ""
+    return f"{ended}; {back}{again}."
 
 
 def _latency(outcome: Outcome) -> str:

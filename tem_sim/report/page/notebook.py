@@ -28,7 +28,7 @@ from tem_sim.report.page.provenance import provenance
 from tem_sim.report.page.runs import load_runs
 from tem_sim.report.page.tables import latencies, recoveries
 from tem_sim.report.page.verdict import verdict
-from tem_sim.report.page.worst import worst"""
+from tem_sim.report.page.worst import worst, worst_figure"""
 
 
 class Section(NamedTuple):
@@ -82,7 +82,7 @@ SECTIONS: tuple[Section, ...] = (
         "worst-event",
         "Timeline of the worst event",
         "One event's life, step by step: the one that tells most of what went wrong.",
-        ("worst(runs)",),
+        ("worst_figure(runs)", "worst(runs)"),
     ),
     Section(
         "checks",

@@ -47,7 +47,7 @@ def _repeat(run: Run, file: str) -> str:
 def _scenario(yaml: str, file: str) -> str:
     data = base64.b64encode(yaml.encode()).decode()
     link = element("a", f"Save {file}", href=f"data:application/yaml;base64,{data}", download=file)
-    return wrap("p", link) + wrap("pre", element("code", yaml), tabindex="0")
+    return wrap("p", link, class_="save") + wrap("pre", element("code", yaml), tabindex="0")
 
 
 def safe_name(name: str) -> str:

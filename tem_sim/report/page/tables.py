@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tem_sim.analysis.backlog import recovery
-from tem_sim.analysis.latency import latency_percentiles
+from tem_sim.analysis.latency import PERCENTILES, latency_percentiles, percentile_name
 from tem_sim.report.numbers import duration, plain
 from tem_sim.report.page.blocks import Html, element, table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tem_sim.frames import Run
     from tem_sim.report.page.runs import Runs
 
@@ -61,13 +63,20 @@ def _latency(run: Run) -> str:
 
 def _percentiles(run: Run, to: str, title: str) -> str:
     found = latency_percentiles(run, to)
-    names = [name for name in found.columns if name != "n"]
-    heads = ["attempts used", "events", *(name.removesuffix("_s") for name in names)]
-    rows = [
-        [str(used), plain(row["n"]), *(_time(row[name]) for name in names)]
-        for used, row in [*list(found.iterrows())[:-1][:SHOWN_ATTEMPTS], *list(found.iterrows())[-1:]]
-    ]
-    return table(heads, rows, f"{title}, by attempts used", range(1, len(heads)))
+    names = [percentile_name(percent) for percent in PERCENTILES]
+    heads = ["attempts used", "events", *(f"p{percent:g}" for percent in PERCENTILES)]
+    shown = [*list(found.iterrows())[:-1][:SHOWN_ATTEMPTS], *list(found.iterrows())[-1:]]
+    rows = [[str(used), plain(row["n"]), *(_with_interval(row, name) for name in names)] for used, row in shown]
+    caption = f"{title}, by attempts used; in small print the 95 % interval, as if the events were independent"
+    return table(heads, rows, caption, range(1, len(heads)), html=True)
+
+
+def _with_interval(row: pd.Series[float], name: str) -> str:
+    """Return a percentile above its interval; `…` stands for a bound that no observed value is."""
+    if math.isnan(row[f"{name}_s"]):
+        return "–"
+    low, high = (_time(row[f"{name}_{side}_s"], "…") for side in ("low", "high"))
+    return f"{duration(row[f'{name}_s'])}<small>{low} to {high}</small>"
 
 
 def _time(seconds: float, missing: str = "–") -> str:

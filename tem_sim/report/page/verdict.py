@@ -36,9 +36,8 @@ def verdict(runs: Runs) -> Html:
 def _one(outcome: Outcome) -> str:
     run = outcome.run
     about = str(run.scenario_dict.get("about") or "")
-    head = element("h1", run.name) + (element("p", about, class_="about") if about else "")
-    told = _sentence(outcome) + _told(narrative(outcome)) + _numbers(outcome)
-    return head + told + thresholds(outcome) + _warnings(outcome)
+    head = element("h1", run.name) + _sentence(outcome) + (element("p", about, class_="about") if about else "")
+    return head + _told(narrative(outcome)) + thresholds(outcome) + _numbers(outcome) + _warnings(outcome)
 
 
 def _many(runs: Runs) -> str:

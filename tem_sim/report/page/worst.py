@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from tem_sim.analysis.timeline import STEPS, timeline, worst_event
-from tem_sim.report.page.blocks import Html, element, folded, frame_table
+from tem_sim.plots.attempts import attempt_spans
+from tem_sim.plots.style import note
+from tem_sim.report.page.blocks import Html, element, facts_list, folded, frame_table
+from tem_sim.report.page.figures import Picture, picture
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from tem_sim.frames import Run
     from tem_sim.report.page.runs import Runs
@@ -17,8 +22,32 @@ if TYPE_CHECKING:
 SHOWN_STEPS = 60
 
 
+def worst_figure(runs: Runs) -> Picture:
+    """Return the attempts of each run's worst event as spans; each on axes of its own, since no two lives are alike."""
+    kind = "Spans over time, the attempts of one event, a lane per worker, above the states of its row"
+    return picture("worst_event", runs, _draw, kind, [_says(run) for run in runs], same_axes=False)
+
+
+def _draw(run: Run, ax: Axes) -> None:
+    found = worst_event(run)
+    if found is None:
+        note(ax, "no event was submitted")
+    else:
+        attempt_spans(run, found[0], ax)
+
+
+def _says(run: Run) -> str:
+    found = worst_event(run)
+    if found is None:
+        return "No event was submitted."
+    event_id, why = found
+    ends = run.attempts.loc[run.attempts["event_id"] == event_id, "outcome"].value_counts()
+    told = ", ".join(f"{number} {outcome}" for outcome, number in ends.items() if number)
+    return f"Event {event_id}: {why}. Its attempts: {told or 'none'}."
+
+
 def worst(runs: Runs) -> Html:
-    """Return each run's worst event."""
+    """Return all that happened to each run's worst event, a row per step."""
     return Html("".join(runs.heading(number) + _of(run) for number, run in enumerate(runs)))
 
 
@@ -26,24 +55,20 @@ def _of(run: Run) -> str:
     found = worst_event(run)
     if found is None:
         return element("p", "No event was submitted.")
-    event_id, why = found
+    event_id, _ = found
     life = timeline(run, event_id)
-    steps = life["what"].unique()
+    met = set(life["what"])
     shown, part = _shortened(life)
-    said = element("p", f"Event {event_id}: {why}.")
-    legend = "".join(element("dt", what) + element("dd", STEPS[what]) for what in STEPS if what in steps)
-    return (
-        said
-        + frame_table(shown, f"What happened to event {event_id}{part}")
-        + folded("What the steps mean", f"<dl>{legend}</dl>")
-    )
+    steps = frame_table(shown, f"What happened to event {event_id}{part}")
+    meanings = facts_list({what: escape(about) for what, about in STEPS.items() if what in met})
+    return steps + folded("What the steps mean", meanings)
 
 
 def _shortened(life: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
     table = life.rename(columns={"t_s": "time (s)", "attempt_no": "attempt"})
-    # Times of day have as many digits as they need; here all have six, so that they stand below one another.
+    # Elsewhere times have as many digits as they need; here all have six, so that they stand below one another.
     table["time (s)"] = [f"{seconds:,.6f}" for seconds in table["time (s)"]]
     table["attempt"] = [str(number) if number else "" for number in table["attempt"]]
     if len(table) <= SHOWN_STEPS:
