@@ -13,6 +13,7 @@ def warnings(scenario: Scenario) -> Iterator[str]:
     """Yield what is allowed and yet likely not what was meant, a sentence each."""
     yield from _deadline(scenario)
     yield from _concurrency(scenario)
+    yield from _polling(scenario)
 
 
 def _deadline(scenario: Scenario) -> Iterator[str]:
@@ -48,3 +49,13 @@ def _concurrency(scenario: Scenario) -> Iterator[str]:
             "There is a concurrency limit and no sweep (pipeline.sweep_after): what finds no place waits for a wake-up "
             "that gets lost with the worker that owes it."
         )
+
+
+def _polling(scenario: Scenario) -> Iterator[str]:
+    floor_s, period_s = scenario.beat.retry_floor_s, scenario.beat.retry_every_s
+    if floor_s is None:
+        return
+    if floor_s >= period_s:
+        yield f"The floor of the polling is {floor_s:g} s (beat.retry_floor), the period {period_s:g} s: it is idle."
+    if scenario.pipeline.requeue_limit is None:
+        yield "Polling adapts to ticks that fill pipeline.requeue_limit (beat.retry_floor), which is off: it is idle."

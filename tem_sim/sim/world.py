@@ -148,6 +148,7 @@ class World:
             rescue_every_s=model.rescue_every_s,
             relay_every_s=model.relay_every_s,
             phase_s=phase_s,
+            retry_floor_s=model.retry_floor_s,
         )
 
     # --- what the faults do to nodes

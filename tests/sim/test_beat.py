@@ -20,13 +20,14 @@ class Ticks:
         self.beat: Beat = self.world.beats["beat"]
         self.at: list[float] = []
         self.takes_s = 0.0
+        self.moves: list[int] = []
         monkeypatch.setattr(beat_module, "retry_failed_events", self._tick)
 
     def _tick(self, pipe: object, *, actor: str) -> int:
         self.at.append(round(self.kernel.now, 6))
         if self.takes_s:
             self.kernel.sleep(self.takes_s)
-        return 0
+        return self.moves.pop(0) if self.moves else 0
 
     def run(self, until_s: float) -> list[float]:
         self.kernel.run(until_s)
@@ -64,6 +65,14 @@ def test_a_tick_that_overruns_its_period_swallows_the_ticks_it_missed(monkeypatc
     ticks.takes_s = 5.0
     ticks.beat.start()
     assert ticks.run(20.0) == [2.0, 8.0, 14.0, 20.0]
+
+
+def test_full_ticks_bring_the_next_ones_nearer_and_then_the_grid_holds_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks(monkeypatch)
+    ticks.beat.retry_floor_s = 0.5
+    ticks.moves = [500, 500, 500, 499]
+    ticks.beat.start()
+    assert ticks.run(9.0) == [2.0, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0]
 
 
 def test_a_frozen_scheduler_ticks_once_when_it_wakes_and_then_on_its_grid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,3 +84,16 @@ def test_new_events_do_not_wait_behind_retries_where_they_go_first(order: str, p
         return float((claims - of.events.set_index("event_id")["submitted_s"]).quantile(0.95))
 
     assert waited_s(first) <= waited_s(plain)
+
+
+def test_a_scheduler_that_looks_sooner_after_full_ticks_releases_a_backlog_sooner() -> None:
+    steady = storm(requeue_limit=20, beat={"retry_every": "2s"})
+    quick = storm(requeue_limit=20, beat={"retry_every": "2s", "retry_floor": "250ms"})
+    assert broken(steady) == broken(quick) == set()
+
+    def ticks(of: Run) -> Any:
+        return of.transitions[of.transitions["cause"] == "retry"].groupby("at_s").size()
+
+    assert ticks(quick).max() == ticks(steady).max() == 20
+    assert np.diff(ticks(quick).index).min() < 0.3 < 1.9 < np.diff(ticks(steady).index).min()
+    assert quick.end_s < steady.end_s
