@@ -87,7 +87,7 @@ def _on_paper(policy: Policy, lengths_s: NDArray[np.float64], extra_s: float) ->
 
 
 def _last_attempt_s(policy: Policy, extra_s: float) -> float | None:
-    """Return when an event tries for the last time if chance plays no part; None when it never stops, or goes on and on."""
+    """Return when an event tries for the last time, chance playing no part; None when that is never, or takes ages."""
     waited_s, retry = 0.0, 0
     while policy.max_retries is None or retry < policy.max_retries:
         retry += 1
