@@ -50,7 +50,7 @@ BANNED: dict[str, set[str]] = {
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
-STORE_MODULES = {"claims", "lifecycle", "rows", "outbox", "settle", "store", "tables", "tasks", "unhandled"}
+STORE_MODULES = {"claims", "lifecycle", "rows", "shared_state", "outbox", "settle", "store", "tables", "tasks", "unhandled"}
 LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Text, bindparam, cast, func, literal_column, select, type_coerce, update
 
+from tem_sim.pipeline import shared_state
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.rows import CHANGE, moved, status_is, update_picked
 from tem_sim.pipeline.settings import ClaimOrder, Settings
@@ -110,6 +111,9 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
             return []
         found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]})
         about = {row[0]: row[1:] for row in map(tuple, found)}
+        if settings.retry_budget is not None:
+            # An event whose worker died has been tried before, though it has not failed.
+            shared_state.pay_in(connection, settings.retry_budget, sum(not (row[3] or row[4]) for row in rows))
     # An event that was replayed counts as created then: there its budget of total time begins anew.
     return [ClaimedEvent._make((*row[1:-1], *about[row[1]], row[-1])) for row in rows]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tem_sim.pipeline import shared_state
 from tem_sim.pipeline.rows import REQUEUED, moved, status_is, update_picked
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import Cause, State
@@ -132,11 +133,23 @@ _NO_LIMIT = 2**31 - 1
 
 
 def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> int:
-    """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many."""
+    """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many.
+
+    No more than the limit of one tick, nor than the retry budget has tokens. What is left stays FAILED and due.
+    """
     limit = _NO_LIMIT if settings.requeue_limit is None else settings.requeue_limit
-    values = {"limit": limit, "now": now, "actor": actor}
     with store.begin() as connection:
-        return connection.execute(_REQUEUE_DUE[store.dialect], values).rowcount
+        if settings.retry_budget is None:
+            return _requeue(store, connection, limit, now, actor)
+        bucket = shared_state.lock_bucket(store, connection, settings.retry_budget, now)
+        moved = _requeue(store, connection, min(limit, bucket.whole), now, actor)
+        if moved:
+            shared_state.save_bucket(connection, bucket.less(moved))
+        return moved
+
+
+def _requeue(store: Store, connection: Connection, limit: int, now: float, actor: str) -> int:
+    return connection.execute(_REQUEUE_DUE[store.dialect], {"limit": limit, "now": now, "actor": actor}).rowcount
 
 
 # --- rescue what a dead worker left

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from tem_sim.pipeline.backoff import Backoff, Exponential, Policy
 from tem_sim.pipeline.bounds import count, seconds
+from tem_sim.pipeline.retry_budget import RetryBudget
 
 
 class WriteGuard(StrEnum):
@@ -63,6 +64,7 @@ class Settings:
     claim_order: ClaimOrder = ClaimOrder.OLDEST_FIRST
     deadline_s: float | None = None
     concurrency_limit: int | None = None
+    retry_budget: RetryBudget | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

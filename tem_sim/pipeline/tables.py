@@ -1,4 +1,4 @@
-"""The five tables, and the trigger by which the store itself keeps the rules.
+"""The tables, and the trigger by which the store itself keeps the rules.
 
 Every change of status writes its row of the transition log by a trigger, in the same transaction, so that no code path,
 not even an operator's UPDATE, moves an event without a trace. And that log has a CHECK, made from `states.CAUSES`, that
@@ -199,6 +199,17 @@ notification = Table(
     Column("created_at", Instant, nullable=False),
     Column("published_at", Instant),
     Column("acked_at", Instant),
+)
+
+
+# What the retry budget remembers, in one row; empty while there is none.
+retry_bucket = Table(
+    "retry_bucket",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("tokens", Double, nullable=False),
+    Column("filled_at", Instant, nullable=False),
+    CheckConstraint("id = 1 AND tokens >= 0", name="one_bucket"),
 )
 
 

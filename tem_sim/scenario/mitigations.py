@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from tem_sim.pipeline import retry_budget
+from tem_sim.scenario.base import Model
+from tem_sim.scenario.quantities import Fraction, PositiveCount, PositiveRate
+
 if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
+
+
+class RetryBudget(Model):
+    """A bucket of tokens, one for each retry; first tries and time fill it."""
+
+    ratio: Fraction = Field(0.1, description="Tokens that each first try pays in.")
+    floor_per_s: PositiveRate = Field(
+        10.0, alias="floor", description="Tokens that time pays in, so that retries never starve."
+    )
+    burst: PositiveCount = Field(100, description="Tokens that the bucket holds at most; at the start it is full.")
+
+    def settings(self) -> retry_budget.RetryBudget:
+        """Return what the pipeline's own code takes."""
+        return retry_budget.RetryBudget(ratio=self.ratio, floor_per_s=self.floor_per_s, burst=self.burst)
 
 
 def warnings(scenario: Scenario) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.handler import HandlerModel
+from tem_sim.scenario.mitigations import RetryBudget
 from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
 from tem_sim.scenario.quantities import (
     Count,
@@ -115,6 +116,9 @@ class Pipeline(Model):
         description="Calls of the handler that the whole fleet makes at the same time at most; `off` for as many as "
         "there are slots.",
     )
+    retry_budget: Off[RetryBudget] = Field(
+        None, description="Requeue no more than this budget allows; `off` for all that is due."
+    )
 
     def settings(self) -> Settings:
         """Return what the pipeline's own code takes."""
@@ -133,6 +137,7 @@ class Pipeline(Model):
             claim_order=self.claim_order,
             deadline_s=self.deadline_s,
             concurrency_limit=self.concurrency_limit,
+            retry_budget=None if self.retry_budget is None else self.retry_budget.settings(),
         )
 
 

@@ -97,3 +97,11 @@ def test_a_due_row_is_not_stuck_while_those_due_before_it_are_being_requeued():
             track.retry(10.0 * number + 1).claim(10.0 * number + 2).ok(10.0 * number + 3)
     assert liveness(told, end_s=262.0) == "unknown"
     assert liveness(told, end_s=400.0) == "false"
+
+
+def test_a_due_row_that_waits_for_tokens_is_stuck_only_once_the_floor_would_have_paid_for_it():
+    told = story(pipeline={"retry_budget": {"ratio": 0, "floor": "0.1/s", "burst": 1}}, beat={"retry_every": 1})
+    for number in range(1, 6):
+        told.event(number).claim(0.0).error(1.0, 9.0)
+    assert liveness(told, end_s=60.0) == "unknown"
+    assert liveness(told, end_s=65.0) == "false"

@@ -7,7 +7,7 @@ from typing import Any
 from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
-from tem_sim.scenario import arrivals, distributions, faults, handler, models, policy
+from tem_sim.scenario import arrivals, distributions, faults, handler, mitigations, models, policy
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.quantities import (
@@ -48,6 +48,7 @@ _LINKS = {
     "KindModel": "[how that kind differs](#handlerkinds)",
     "Capacity": "[capacity](#handlercapacity)",
     "Phase": "[phases](#phases)",
+    "RetryBudget": "[retry budget](#pipelineretry_budget)",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -91,6 +92,7 @@ _SECTIONS: dict[str, type[Model]] = {
     "api": models.Api,
     "pipeline": models.Pipeline,
     "preset": policy.PresetBackoff,
+    "retry budget": mitigations.RetryBudget,
     "workers": models.Workers,
     "beat": models.Beat,
     "broker": models.Broker,

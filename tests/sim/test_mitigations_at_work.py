@@ -97,3 +97,23 @@ def test_a_scheduler_that_looks_sooner_after_full_ticks_releases_a_backlog_soone
     assert ticks(quick).max() == ticks(steady).max() == 20
     assert np.diff(ticks(quick).index).min() < 0.3 < 1.9 < np.diff(ticks(steady).index).min()
     assert quick.end_s < steady.end_s
+
+
+def test_a_retry_budget_bounds_the_retries_of_any_stretch_of_time(plain: Run) -> None:
+    tight = storm(retry_budget={"ratio": 0.2, "floor": "20/s", "burst": 10})
+    assert broken(tight) == set()
+    assert (tight.events["status"] == "PROCESSED").all()
+    assert most_over_budget(tight, 0.2, 20.0) <= 10 + 1e-6 < most_over_budget(plain, 0.2, 20.0)
+    assert tight.attempts["started_s"].notna().sum() < plain.attempts["started_s"].notna().sum()
+
+
+def most_over_budget(of: Run, ratio: float, floor_per_s: float) -> float:
+    """Return the most retries of any stretch of time, less what first tries and time pay in over it."""
+    log = of.transitions
+    retries = log[log["cause"] == "retry"]["at_s"].to_numpy()
+    firsts = log[(log["cause"] == "claim") & (log["retry_count"] == 0)]["at_s"].to_numpy()
+    at_s = np.concatenate([retries, firsts])
+    order = np.argsort(at_s, kind="stable")
+    owed = np.cumsum(np.repeat([1.0, -ratio], [len(retries), len(firsts)])[order]) - floor_per_s * at_s[order]
+    starts = np.minimum.accumulate(np.append(0.0, owed))[:-1]
+    return float((owed - starts).max())
