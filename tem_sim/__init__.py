@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from tem_sim.frames import Run, RunError
     from tem_sim.pipeline.backoff import Backoff
     from tem_sim.pipeline.presets import PRESETS, delay_table
-    from tem_sim.plots.storm import attempts_per_second, latency_ecdf, rows_by_state
+    from tem_sim.plots.latency import latency_ecdf
+    from tem_sim.plots.rows import rows_by_state
+    from tem_sim.plots.storm import attempts_per_second
     from tem_sim.scenario.errors import ScenarioError
     from tem_sim.scenario.loader import load
     from tem_sim.scenario.models import Scenario
@@ -57,10 +59,10 @@ _HOMES = {
     "attempts_per_second": "tem_sim.plots.storm",
     "delay_table": "tem_sim.pipeline.presets",
     "explore": "tem_sim.studies.explore",
-    "latency_ecdf": "tem_sim.plots.storm",
+    "latency_ecdf": "tem_sim.plots.latency",
     "load": "tem_sim.scenario.loader",
     "metrics": "tem_sim.analysis.metrics",
-    "rows_by_state": "tem_sim.plots.storm",
+    "rows_by_state": "tem_sim.plots.rows",
     "run_checks": "tem_sim.checks.registry",
     "simulate": "tem_sim.sim.world",
 }

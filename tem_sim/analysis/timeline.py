@@ -279,7 +279,7 @@ def _stuck(run: Run) -> tuple[int, str] | None:
     if rows.empty:
         return None
     row = rows.iloc[0]
-    why = f"stuck: {row['status']} for {_short(row['waited_s'])} where {_short(row['allowed_s'])} are allowed"
+    why = f"stuck in {row['status']} for {_short(row['waited_s'])} where {_short(row['allowed_s'])} are allowed"
     return int(row["event_id"]), f"{why}, the longest of {len(rows):,}"
 
 
@@ -328,5 +328,5 @@ def _slowest(run: Run) -> tuple[int, str] | None:
     worst = table.iloc[int(lived_s.argmax())]
     to = "so far" if math.isnan(worst["processed_s"]) else "from submit to PROCESSED"
     to = to if math.isnan(worst["delivered_s"]) else "from submit to the user's socket"
-    why = f"took longest: {_short(float(lived_s.max()))} {to}, with {_count(int(worst['attempts']), 'attempt')}"
-    return int(worst["event_id"]), why
+    tries = _count(int(worst["attempts"]), "attempt")
+    return int(worst["event_id"]), f"took longest, {_short(float(lived_s.max()))} {to} with {tries}"

@@ -1,4 +1,4 @@
-"""All plots of a run as files, the same bytes for the same run."""
+"""All plots of a run by name, and the first of them as files, the same bytes for the same run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tem_sim.plots.storm import attempts_per_second, latency_ecdf, rows_by_state
+from tem_sim.plots.latency import latency_ecdf, latency_tails
+from tem_sim.plots.life import event_timeline
+from tem_sim.plots.load import amplification, attempts_histogram, goodput
+from tem_sim.plots.rows import backlog_age, rows_by_state, time_in_state
+from tem_sim.plots.scheduler import scheduler_duty, scheduler_lag
+from tem_sim.plots.storm import attempts_per_second
 from tem_sim.plots.style import SIZE_INCHES
 
 if TYPE_CHECKING:
@@ -14,11 +19,24 @@ if TYPE_CHECKING:
 
     from tem_sim.frames import Run
 
-# Each takes (run, ax).
+# Each takes (run, ax). These are saved with each run.
 PLOTS: dict[str, Callable[[Run, Axes], Axes]] = {
     "attempts_per_second": attempts_per_second,
     "rows_by_state": rows_by_state,
     "latency_ecdf": latency_ecdf,
+}
+
+# And these are drawn when asked for: by a report, a notebook, or a question that the first ones leave.
+MORE_PLOTS: dict[str, Callable[[Run, Axes], Axes]] = {
+    "amplification": amplification,
+    "goodput": goodput,
+    "backlog_age": backlog_age,
+    "time_in_state": time_in_state,
+    "attempts_histogram": attempts_histogram,
+    "latency_tails": latency_tails,
+    "scheduler_duty": scheduler_duty,
+    "scheduler_lag": scheduler_lag,
+    "event_timeline": event_timeline,
 }
 
 # What would otherwise differ from one rendering to the next: dates, versions, and the ids inside an SVG.

@@ -1,15 +1,15 @@
-"""The pictures of a storm: attempts per second, rows by state, latency."""
+"""The picture of a storm: attempts per second, wave after wave, against what the pool can serve."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tem_sim.analysis import backlog, latency, storm
+from tem_sim.analysis import storm
 from tem_sim.analysis.rules import Rules, rules
-from tem_sim.plots.style import ATTEMPT_COLOURS, PHASE_COLOURS, axes_for, finish, note, plain, shade_faults
+from tem_sim.plots.style import ATTEMPT_COLOURS, MAX_STEPS, axes_for, finish, note, shade_faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from tem_sim.frames import Run
 
-# More steps than this are narrower than a pixel.
-MAX_STEPS = 1200
 # A capacity line higher than this many times the data would squeeze the data flat; the legend names it instead.
 HEADROOM = 3.0
 
@@ -93,73 +91,3 @@ def pool_capacity_per_s(rule: Rules) -> float:
 
 def _short(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def rows_by_state(run: Run, ax: Axes | None = None) -> Axes:
-    """Draw how many rows are in each state over time, stacked; RETRY is QUEUED after a failure.
-
-    Sampled at a thousand instants, so a state that rows pass through faster than that may be missing between two.
-    """
-    ax = axes_for(ax)
-    table = backlog.rows_by_state(run, step_s=max(run.end_s, 1e-3) / 1000)
-    present = [phase for phase in PHASE_COLOURS if table[phase].any()]
-    if present:
-        colours = [PHASE_COLOURS[phase] for phase in present]
-        heights = table[present].to_numpy().T
-        ax.stackplot(
-            table.index.to_numpy(), heights, step="post", colors=colours, labels=present, linewidth=0, zorder=2
-        )
-    else:
-        note(ax, "no event was submitted")
-        ax.set_ylim(0.0, 1.0)
-    shade_faults(ax, run)
-    return finish(ax, run, "rows by state", "rows")
-
-
-def latency_ecdf(run: Run, ax: Axes | None = None) -> Axes:
-    """Draw the part of all events that were done within a time: PROCESSED, and shown to their user.
-
-    A curve that ends below 1 leaves out the events that never got there. The time axis is logarithmic where the
-    latencies span more than a factor of 50.
-    """
-    ax = axes_for(ax)
-    table = latency.latencies(run)
-    curves = {"to PROCESSED": ("processed_s", "#0072b2", "-"), "to the user's socket": ("delivered_s", "#d55e00", "--")}
-    seen = np.zeros(0)
-    for name, (column, colour, dash) in curves.items():
-        values = np.sort(table[column].dropna().to_numpy())
-        seen = np.append(seen, values)
-        if len(values):
-            style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 1.8}
-            x, y = _steps(values, len(table))
-            ax.step(x, y, where="post", label=f"{name}\n{_summary(values)}", **style)
-    _latency_axis(ax, seen)
-    ax.set_ylabel(f"part of all {len(table):,} events")
-    ax.set_ylim(0.0, 1.02)
-    plain(ax, run, "latency from submit")
-    return ax
-
-
-def _steps(values: np.ndarray[Any, Any], total: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the corners of an ECDF, thinned to what a screen can show; the first and last stay."""
-    keep = np.unique(np.linspace(0, len(values) - 1, min(len(values), 2 * MAX_STEPS)).round().astype(int))
-    return np.append(values[:1], values[keep]), np.append(0.0, (keep + 1) / total)
-
-
-def _summary(values: np.ndarray[Any, Any]) -> str:
-    numbers = {percent: latency.percentile(values, percent) for percent in latency.PERCENTILES}
-    known = [f"p{percent} {value:.3g} s" for percent, value in numbers.items() if not math.isnan(value)]
-    return "\n".join([f"n = {len(values):,}", *known])
-
-
-def _latency_axis(ax: Axes, values: np.ndarray[Any, Any]) -> None:
-    positive = values[values > 0]
-    wide = len(positive) > 0 and len(positive) == len(values) and positive.max() > 50 * positive.min()
-    if wide:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    elif len(values):
-        ax.set_xlim(left=0.0)
-    else:
-        note(ax, "no event was PROCESSED")
-    ax.set_xlabel("time since submit (s)" + (", logarithmic" if wide else ""))

@@ -5,7 +5,8 @@ The colours are told apart by lightness as well as by hue, so they survive colou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,6 +32,10 @@ THIN = 0.004
 MOST_EDGES = 3
 LONG_NAME = 60
 SIZE_INCHES = (9.0, 4.2)
+# More steps than this are narrower than a pixel.
+MAX_STEPS = 1200
+# Two things told apart: what is good or first, and what is more or later. After Okabe and Ito.
+BLUE, VERMILION = "#0072b2", "#d55e00"
 
 
 def axes_for(ax: Axes | None) -> Axes:
@@ -88,6 +93,24 @@ def _stack_from_the_top(ax: Axes) -> tuple[list[Artist], list[str]]:
 def _number(value: float, _: float) -> str:
     """Write a tick as 10,000 or 0.25, in full and with separators."""
     return f"{value:,.10g}"
+
+
+def bins_for(run: Run, most: int = MAX_STEPS) -> float:
+    """Return the narrowest of 1, 2, 5, 10, 20 … s of which the run has at most so many."""
+    width_s = 1.0
+    for step in itertools.cycle((2.0, 2.5, 2.0)):
+        if run.end_s / width_s <= most:
+            break
+        width_s *= step
+    return width_s
+
+
+def log_scale(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with its ticks as plain numbers."""
+    ax.set(**{f"{axis}scale": "log"})
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_major_formatter(_number)
+    chosen.set_minor_formatter("")
 
 
 def note(ax: Axes, text: str) -> None:

@@ -194,7 +194,8 @@ def drawn(run: Run) -> bytes:
     """Return attempts per second above the rows by state, as a PNG."""
     from matplotlib.figure import Figure
 
-    from tem_sim.plots.storm import attempts_per_second, rows_by_state
+    from tem_sim.plots.rows import rows_by_state
+    from tem_sim.plots.storm import attempts_per_second
 
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     top, bottom = figure.subplots(2, sharex=True)

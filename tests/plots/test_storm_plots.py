@@ -10,9 +10,13 @@ from matplotlib.figure import Figure
 from synthetic_storm import storm
 
 from tem_sim.analysis import storm as numbers
-from tem_sim.plots.files import PLOTS, save_plots
-from tem_sim.plots.storm import MAX_STEPS, attempts_per_second, latency_ecdf, rows_by_state
-from tem_sim.plots.style import PHASE_COLOURS
+from tem_sim.plots.files import MORE_PLOTS, PLOTS, save_plots
+from tem_sim.plots.latency import latency_ecdf
+from tem_sim.plots.rows import rows_by_state
+from tem_sim.plots.storm import attempts_per_second
+from tem_sim.plots.style import MAX_STEPS, PHASE_COLOURS
+
+ALL_PLOTS = PLOTS | MORE_PLOTS
 
 
 @pytest.fixture
@@ -34,12 +38,12 @@ def highest(ax):
     return max(path.vertices[:, 1].max() for layer in ax.collections for path in layer.get_paths())
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", ALL_PLOTS)
 def test_a_plot_draws_into_the_axes_given_and_returns_them(name, run, ax):
-    assert PLOTS[name](run, ax) is ax
+    assert ALL_PLOTS[name](run, ax) is ax
 
 
-@pytest.mark.parametrize("plot", PLOTS.values())
+@pytest.mark.parametrize("plot", ALL_PLOTS.values())
 def test_a_plot_makes_its_own_axes_when_none_are_given(plot, run, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     import matplotlib.pyplot as plt
@@ -49,25 +53,43 @@ def test_a_plot_makes_its_own_axes_when_none_are_given(plot, run, monkeypatch):
     plt.close(ax.figure)
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", ALL_PLOTS)
 def test_a_plot_says_what_it_shows_of_which_run_and_in_which_units(name, run, ax):
-    PLOTS[name](run, ax)
+    ALL_PLOTS[name](run, ax)
     assert ax.get_title(loc="left").endswith("\nstorm, seed 1")
-    assert "(s)" in ax.get_xlabel()
+    assert "(s)" in ax.get_xlabel() or ax.get_xlabel() == "attempts"
     assert ax.get_ylabel()
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", ALL_PLOTS)
 def test_a_run_in_which_nothing_happened_says_so_instead_of_failing(name, ax):
-    PLOTS[name](story().run(), ax)
+    ALL_PLOTS[name](story().run(), ax)
     assert any(text.get_text().startswith("no ") for text in ax.texts)
 
 
-@pytest.mark.parametrize("name", PLOTS)
+def one_event():
+    told = story()
+    told.event(1, at_s=1.0).claim(1.002).ok(1.03)
+    return told.run(end_s=2.0)
+
+
+def one_open_event():
+    return story().event(1, at_s=1.0).story.run(end_s=2.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ALL_PLOTS)
+@pytest.mark.parametrize("made", [one_event, one_open_event])
+def test_a_run_with_one_event_can_be_drawn(name, made, ax):
+    ALL_PLOTS[name](made(), ax)
+    ax.figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", ALL_PLOTS)
 def test_titles_and_legend_stay_inside_the_figure_and_off_the_data(name, run):
     long = replace(run, scenario_dict={**run.scenario_dict, "scenario": "a_name_" * 30})
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    ax = PLOTS[name](long, figure.add_subplot())
+    ax = ALL_PLOTS[name](long, figure.add_subplot())
     figure.draw_without_rendering()
     legend = ax.get_legend().get_window_extent()
     assert legend.x0 > ax.get_window_extent().x1

@@ -12,7 +12,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tem_sim.plots.comparison import backlogs, latency_tails, retries_per_second
-from tem_sim.plots.storm import attempts_per_second, latency_ecdf, rows_by_state
+from tem_sim.plots.latency import latency_ecdf
+from tem_sim.plots.rows import rows_by_state
+from tem_sim.plots.storm import attempts_per_second
 from tem_sim.report.page import captions
 from tem_sim.report.page.svg import svg
 
