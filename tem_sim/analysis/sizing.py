@@ -275,8 +275,8 @@ def _notes(ask: Ask) -> tuple[str, ...]:
         "retries start when they are due" if ask.period_s is None else f"a tick each {ask.period_s:g} s releases them"
     )
     return (
-        "Each value is sought with the others held: whole retries, three digits of base and cap. The share of EXTINCT is "
-        "on paper, P(U(0, D) + S_R < D), and counts with its error.",
-        f"Every attempt in the outage fails, after {ask.fail_s:g} s, and none after it; {tick}; workers are never short.",
+        "Each value is sought with the others held: whole retries, three digits of base and cap. The share of EXTINCT "
+        "is on paper, P(U(0, D) + S_R < D), and counts with its error.",
+        f"Every attempt in the outage fails, after {ask.fail_s:g} s, and none after it; {tick}; no worker is short.",
         f"Latency and attempts from {EVENTS:,} events followed one by one, with a 95 % t interval of the mean.",
     )

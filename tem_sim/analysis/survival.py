@@ -33,15 +33,20 @@ if TYPE_CHECKING:
     from tem_sim.pipeline.backoff import Policy
 
 LENGTHS = 10
+POINTS = 80
 # A verdict names so many policies at most.
 MOST_TOLD = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Survival(Result):
-    """`table` has a row per policy and outage length; `horizons` one per policy, with the longest outage outlived."""
+    """`table` has a row per policy and outage length; `horizons` one per policy, with the longest outage outlived.
+
+    `curves` has the share on paper at many more lengths, for plots.
+    """
 
     horizons: pd.DataFrame
+    curves: pd.DataFrame
     p_extinct: float
 
 
@@ -76,6 +81,7 @@ def outage_survival(
         for name, policy in named.items()
         for row in _rows(name, policy, np.array(lengths_s), n, fail_s, period_s, seed)
     ]
+    curves = [_curve(name, policy, lengths_s, fail_s, period_s) for name, policy in named.items()]
     horizons = pd.DataFrame(list(_horizons(named, p_extinct, fail_s, period_s)))
     table = pd.DataFrame(rows)
     return Survival(
@@ -84,6 +90,7 @@ def outage_survival(
         table=table,
         notes=_notes(named, n, fail_s, period_s),
         horizons=horizons,
+        curves=pd.concat(curves, ignore_index=True),
         p_extinct=p_extinct,
     )
 
@@ -122,6 +129,16 @@ def _rows(
             "n": drawn_n,
             "attempts": float(drawn.attempts.mean()) if drawn_n else math.nan,
         }
+
+
+def _curve(
+    name: str, policy: Policy, lengths_s: Sequence[float], fail_s: float, period_s: float | None
+) -> pd.DataFrame:
+    import pandas as pd
+
+    between_s = np.unique(np.append(np.geomspace(lengths_s[0], lengths_s[-1], POINTS), lengths_s))
+    shares = expected_share(policy, between_s, fail_s, period_s).value
+    return pd.DataFrame({"policy": name, "outage_s": between_s, "expected_share": shares})
 
 
 def _horizons(
