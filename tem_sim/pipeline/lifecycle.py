@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, insert, literal_column, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tem_sim.pipeline import shared_state
@@ -117,6 +117,27 @@ def _submit_one(store: Store, submission: Submission, now: float, actor: str) ->
             json.loads(json.dumps(submission.payload)),
         )
         return Submitted(found.id, created=False, same=same)
+
+
+# --- how many wait
+
+_SOME: Any = bindparam("most")
+_WAITING: Any = sum(
+    (
+        select(func.count())
+        .select_from(select(literal_column("1")).where(status_is(state)).limit(_SOME).subquery())
+        .scalar_subquery()
+        for state in (State.QUEUED, State.PROCESSING, State.FAILED)
+    ),
+    start=literal_column("0"),
+)
+
+
+def open_events(store: Store, most: int) -> int:
+    """Count the events that are not terminal, of each state up to `most`, so that a long backlog costs no more."""
+    with store.begin() as connection:
+        counted: int = connection.execute(select(_WAITING), {"most": most}).scalar_one()
+    return counted
 
 
 # --- requeue what is due

@@ -6,6 +6,7 @@ from enum import StrEnum
 from tem_sim.pipeline.backoff import Backoff, Exponential, Policy
 from tem_sim.pipeline.bounds import count, seconds
 from tem_sim.pipeline.retry_budget import RetryBudget
+from tem_sim.pipeline.shedding import Shedding
 
 
 class WriteGuard(StrEnum):
@@ -65,6 +66,7 @@ class Settings:
     deadline_s: float | None = None
     concurrency_limit: int | None = None
     retry_budget: RetryBudget | None = None
+    shedding: Shedding | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

@@ -25,6 +25,7 @@ from tem_sim.pipeline.ports import (
 )
 from tem_sim.pipeline.settings import Isolation, Settings
 from tem_sim.pipeline.settle import Outcome, settle
+from tem_sim.pipeline.shedding import Overloaded
 from tem_sim.pipeline.store import Store
 
 MAX_ERROR_LENGTH = 500
@@ -45,7 +46,10 @@ class Pipeline:
 
 
 def submit_events(pipe: Pipeline, submissions: Sequence[Submission], *, actor: str) -> list[Submitted]:
-    """Accept events and wake workers for those that are new."""
+    """Accept events and wake workers for those that are new; raise `Overloaded` while too many wait already."""
+    shedding = pipe.settings.shedding
+    if shedding is not None and lifecycle.open_events(pipe.store, shedding.above + 1) > shedding.above:
+        raise Overloaded(shedding.retry_after_s)
     answers = lifecycle.submit(pipe.store, submissions, now=pipe.clock.now(), actor=actor)
     _wake(pipe, sum(answer.created for answer in answers))
     return answers

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from tem_sim.pipeline import retry_budget
+from tem_sim.pipeline import retry_budget, shedding
 from tem_sim.scenario.base import Model
-from tem_sim.scenario.quantities import Fraction, PositiveCount, PositiveRate
+from tem_sim.scenario.quantities import Count, Duration, Fraction, PositiveCount, PositiveRate
 
 if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
@@ -27,6 +27,19 @@ class RetryBudget(Model):
     def settings(self) -> retry_budget.RetryBudget:
         """Return what the pipeline's own code takes."""
         return retry_budget.RetryBudget(ratio=self.ratio, floor_per_s=self.floor_per_s, burst=self.burst)
+
+
+class Shedding(Model):
+    """When the Event API refuses what clients submit."""
+
+    above: Count = Field(5000, description="Refuse while more events than this are QUEUED, PROCESSING or FAILED.")
+    retry_after_s: Duration = Field(
+        5.0, alias="retry_after", description="When a client may come again; it takes up to twice as long, by chance."
+    )
+
+    def settings(self) -> shedding.Shedding:
+        """Return what the pipeline's own code takes."""
+        return shedding.Shedding(above=self.above, retry_after_s=self.retry_after_s)
 
 
 def warnings(scenario: Scenario) -> Iterator[str]:

@@ -14,7 +14,7 @@ from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.handler import HandlerModel
-from tem_sim.scenario.mitigations import RetryBudget
+from tem_sim.scenario.mitigations import RetryBudget, Shedding
 from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
 from tem_sim.scenario.quantities import (
     Count,
@@ -67,7 +67,7 @@ class Api(Model):
 
     batch: PositiveCount = Field(500, description="Events of the same instant that go in one request.")
     latency_s: Duration = Field(0.005, alias="latency", description="The time of a request before the store.")
-    retries: Count = Field(3, description="How often a client repeats a request that was not answered.")
+    retries: Count = Field(3, description="How often a client repeats a request that was not answered, or refused.")
 
 
 class Pipeline(Model):
@@ -119,6 +119,9 @@ class Pipeline(Model):
     retry_budget: Off[RetryBudget] = Field(
         None, description="Requeue no more than this budget allows; `off` for all that is due."
     )
+    shedding: Off[Shedding] = Field(
+        None, description="Refuse new submissions while too many events wait; `off` to take all in."
+    )
 
     def settings(self) -> Settings:
         """Return what the pipeline's own code takes."""
@@ -138,6 +141,7 @@ class Pipeline(Model):
             deadline_s=self.deadline_s,
             concurrency_limit=self.concurrency_limit,
             retry_budget=None if self.retry_budget is None else self.retry_budget.settings(),
+            shedding=None if self.shedding is None else self.shedding.settings(),
         )
 
 

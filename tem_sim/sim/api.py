@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from tem_sim.pipeline.lifecycle import Submission
+from tem_sim.pipeline.shedding import Overloaded
 from tem_sim.pipeline.tasks import Pipeline, submit_events
 from tem_sim.sim.kernel import Node
 
@@ -43,6 +44,7 @@ class Api:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    refused: int = 0
     # What clients sent in each second of the run, every repetition counted.
     sent_per_s: Counter[int] = field(default_factory=Counter)
     _given_up: set[int] = field(default_factory=set)
@@ -69,6 +71,7 @@ class Api:
             "submissions_accepted": len(stored),
             "submissions_rejected": sum(number not in stored for number in self._given_up),
             "submissions_repeated": self.duplicates,
+            "submissions_refused": self.refused,
         }
 
     def begin_load(self) -> None:
@@ -113,7 +116,14 @@ class Api:
         self.node.kernel.sleep(self.scenario.api.latency_s)
         # Made only now: of a burst, all at once would take more memory than the events do later.
         submissions = [self._submission(number) for number in request.numbers]
-        answers = submit_events(self.pipe, submissions, actor=self.node.name)
+        try:
+            answers = submit_events(self.pipe, submissions, actor=self.node.name)
+        except Overloaded as refusal:
+            self.refused += len(submissions)
+            # As much again by chance, or all whom one instant refused would come back in another.
+            chance = self.streams.uniform("client-retry", request.numbers[0], request.tries)
+            self._fail(request, refusal.retry_after_s * (1 + chance))
+            return
         created = sum(answer.created for answer in answers)
         self.accepted += created
         self.duplicates += len(answers) - created
@@ -131,13 +141,13 @@ class Api:
         for request in list(self._open):
             self._fail(request)
 
-    def _fail(self, request: Request) -> None:
+    def _fail(self, request: Request, again_after_s: float = CLIENT_RETRY_S) -> None:
         self._open.remove(request)
         if request.tries > self.scenario.api.retries:
             self.rejected += len(request.numbers)
             self._given_up.update(request.numbers)
             return
-        self._send_later(CLIENT_RETRY_S, request)
+        self._send_later(again_after_s, request)
 
     def _send_later(self, delay_s: float, request: Request) -> None:
         def send() -> None:

@@ -49,6 +49,7 @@ _LINKS = {
     "Capacity": "[capacity](#handlercapacity)",
     "Phase": "[phases](#phases)",
     "RetryBudget": "[retry budget](#pipelineretry_budget)",
+    "Shedding": "[shedding](#pipelineshedding)",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -93,6 +94,7 @@ _SECTIONS: dict[str, type[Model]] = {
     "pipeline": models.Pipeline,
     "preset": policy.PresetBackoff,
     "retry budget": mitigations.RetryBudget,
+    "shedding": mitigations.Shedding,
     "workers": models.Workers,
     "beat": models.Beat,
     "broker": models.Broker,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sim_worlds import burst, run
 
+from tem_sim.analysis.metrics import metrics
 from tem_sim.checks.registry import run_checks
 from tem_sim.frames import Run
 
@@ -117,3 +118,28 @@ def most_over_budget(of: Run, ratio: float, floor_per_s: float) -> float:
     owed = np.cumsum(np.repeat([1.0, -ratio], [len(retries), len(firsts)])[order]) - floor_per_s * at_s[order]
     starts = np.minimum.accumulate(np.append(0.0, owed))[:-1]
     return float((owed - starts).max())
+
+
+def shedding_storm(client_retries: int) -> Run:
+    pipeline = {**STORM["pipeline"], "shedding": {"above": 60, "retry_after": "2s"}}
+    return run(**{**STORM, "pipeline": pipeline, "api": {"retries": client_retries}})
+
+
+def test_what_is_shed_is_offered_again_and_what_was_taken_in_is_all_there(plain: Run) -> None:
+    """The burst comes in one request, so the poisson arrivals meet a backlog over the bound."""
+    shed = shedding_storm(client_retries=2)
+    assert broken(shed) == set()
+    counts = shed.samples.set_index(shed.samples["name"].astype(str))["value"]
+    offered, accepted, rejected = (counts[f"submissions_{what}"] for what in ("offered", "accepted", "rejected"))
+    assert counts["submissions_refused"] > rejected > 10
+    assert offered == accepted + rejected == len(plain.events)
+    assert accepted == len(shed.events)
+    assert metrics(shed)["rejected_submissions"] == rejected
+
+
+def test_clients_that_repeat_for_long_enough_are_all_served() -> None:
+    patient = shedding_storm(client_retries=50)
+    assert broken(patient) == set()
+    counts = patient.samples.set_index(patient.samples["name"].astype(str))["value"]
+    assert counts["submissions_rejected"] == 0 < counts["submissions_refused"]
+    assert (patient.events["status"] == "PROCESSED").all()
