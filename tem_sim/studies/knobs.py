@@ -97,7 +97,8 @@ class Knobs:
         """Return the scenario's faults, each in its place, with the outage as it is set; none when its length is 0."""
         place = next((i for i, fault in enumerate(scenario.faults) if isinstance(fault, Outage)), None)
         begins_s = min(process.start_s for process in scenario.arrivals)
-        outage = {"kind": "outage", "at": begins_s} if place is None else scenario.faults[place].resolved()
+        new: dict[str, JsonValue] = {"kind": "outage", "at": begins_s}
+        outage = new if place is None else scenario.faults[place].resolved()
         turned: list[JsonValue] = [{**outage, "for": self.outage_s}] if self.outage_s else []
         faults: list[JsonValue] = [fault.resolved() for fault in scenario.faults]
         return [*faults, *turned] if place is None else [*faults[:place], *turned, *faults[place + 1 :]]
