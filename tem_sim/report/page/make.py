@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tem_sim.frames import RunError
+from tem_sim.frames import Run, RunError
 from tem_sim.report.jobs import RUNS_FOLDER
 from tem_sim.report.page.html import facts, html, is_page
 from tem_sim.report.page.notebook import MARK, moved, notebook
@@ -35,6 +35,10 @@ def wanted(folders: Sequence[Path], page: Path | None, notebook: Path | None, pd
     refuse_stranger(page, ".html", is_page)
     if notebook is not None:
         refuse_stranger(notebook, ".ipynb", _is_notebook)
+    for folder in folders:
+        if not (folder / "run.json").is_file():
+            # What it says of a folder without a run is the right thing to say, and a kernel takes a second to start.
+            Run.load(folder)
     return Wanted(tuple(folders), page, notebook, page.with_suffix(".pdf") if pdf else None)
 
 
