@@ -42,4 +42,5 @@ class Result:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.4g}"
+    # `.4g` alone would write 1e+04 for ten thousand.
+    return f"{value:,.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"

@@ -27,11 +27,13 @@ def intervals(
     title: str = "",
     unit: str = "",
     reference: float | None = None,
+    log: bool = False,
 ) -> Axes:
     """Draw the column `value` of each row with its interval (columns `low` and `high`), named by the column `by`.
 
     Rows stand as in the table, the first on top; one whose value is NaN has a name and no dot, one without bounds a
-    dot and no line. `reference` is a dashed line to compare with, such as no difference at all.
+    dot and no line. `reference` is a dashed line to compare with, such as no difference at all; `log` makes the axis
+    logarithmic.
     """
     ax = _made(len(table)) if ax is None else ax
     places = np.arange(len(table))
@@ -44,7 +46,9 @@ def intervals(
         ax.annotate(_written(middle, low, high), (1.01, place), xycoords=("axes fraction", "data"), va="center", size=9)
     ax.set_yticks(places, [str(name) for name in table[by]])
     ax.set_ylim(len(table) - 0.5, -0.5)
-    if reference is None and not (numbers < 0).any():
+    if log:
+        ax.set_xscale("log")
+    elif reference is None and not (numbers < 0).any():
         # Counts and times are compared with none at all.
         ax.set_xlim(left=-0.03 * float(np.nanmax(numbers, initial=1e-9)))
     ax.set_title(title, loc="left", fontsize="medium")
