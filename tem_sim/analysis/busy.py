@@ -43,12 +43,14 @@ def utilisation(run: Run, bin_s: float = 1.0) -> pd.DataFrame:
 
 def _call_seconds(calls: Array, times_s: Array) -> Array:
     """Return the seconds spent in calls up to each time: of every call that has begun, less what lies after its end."""
-    return _since(np.sort(calls[:, 0]), times_s) - _since(np.sort(calls[:, 1]), times_s)
+    return np.asarray((_since(np.sort(calls[:, 0]), times_s) - _since(np.sort(calls[:, 1]), times_s)) / 1e6)
 
 
 def _since(begun_s: Array, times_s: Array) -> Array:
-    count = np.searchsorted(begun_s, times_s)
-    return np.asarray(count * times_s - np.append(0.0, np.cumsum(begun_s))[count])
+    # In whole microseconds: sums of seconds would leave a bin in which nothing ran a little more or less than nothing.
+    begun, times = (np.rint(values * 1e6).astype(np.int64) for values in (begun_s, times_s))
+    count = np.searchsorted(begun, times)
+    return np.asarray(count * times - np.append(0, np.cumsum(begun))[count])
 
 
 def _busy(run: Run, bin_s: float, length: int) -> Array:

@@ -31,9 +31,10 @@ STEPS: dict[str, str] = {
     "answered": "the handler's call ends",
     "lease end": "the lease runs out, unless it was renewed",
     "failed": "the failure is committed, with the delay until the retry",
-    "due": "the retry may be requeued from now on",
+    "due": "the retry may be requeued from now on; not told where that was so before the failure's commit",
     "requeued": "a tick of the scheduler puts the row back into the queue",
     "rescued": "the scheduler takes back a lease that ran out",
+    "released": "its worker gives it back uncalled, since the circuit is open",
     "processed": "PROCESSED is committed",
     "extinct": "EXTINCT is committed: no further retry",
     "replayed": "an operator brings it back from EXTINCT",
@@ -53,6 +54,7 @@ _BY_CAUSE = {
     "exhausted": "extinct",
     "crashed": "extinct",
     "expired": "extinct",
+    "release": "released",
     "retry": "requeued",
     "rescue": "rescued",
     "replay": "replayed",
@@ -148,7 +150,8 @@ def _claimed(life: _Life, place: int) -> str:
 def _failed(life: _Life, place: int) -> str:
     failures = life.log[place].retry_count
     due_s = _due_s(life, place)
-    retry = "" if math.isnan(due_s) else f"; retry due at {due_s:.6f} s"
+    past = ", which is past already" if due_s < life.log[place].at_s else ""
+    retry = "" if math.isnan(due_s) else f"; retry due at {due_s:.6f} s{past}"
     return f"retry_count {failures}{retry}"
 
 
@@ -204,7 +207,7 @@ def _waits(life: _Life) -> Iterator[Fact]:
     """Yield the ends of waiting: retries due, wake-ups sent, and leases that were still held when they ran out."""
     lease_s = rules(life.run).settings.lease_s
     for place, row in enumerate(life.log):
-        if row.cause == "error" and _due_s(life, place) <= life.run.end_s:
+        if row.cause == "error" and row.at_s <= _due_s(life, place) <= life.run.end_s:
             yield life.fact("due", _due_s(life, place), place, attempt_no=row.attempt_no)
         if row.after == "QUEUED":
             yield from _wakes(life, place)

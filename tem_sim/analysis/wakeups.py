@@ -35,12 +35,12 @@ class Wake(NamedTuple):
 def wakes(run: Run, event_id: int, cause: str, actor: str, queued_s: float, left_s: float) -> list[Wake]:
     """Return the wake-ups for a row that an actor queued at one time and that left the queue at another, in order.
 
-    None where nothing was sent, as when its sender died between commit and wake-up, or where the run did not note it.
+    The first may come when the row has left already: a worker that another one woke was quicker. There is none where
+    nothing was sent, as when its sender died between commit and wake-up, or where the run did not note it.
     """
-    log = run.wakeups
-    log = log[(log["t_s"] >= queued_s) & (log["t_s"] <= left_s)]
+    log = run.wakeups[run.wakeups["t_s"] >= queued_s]
     own = _own(run, log, event_id, cause, actor, queued_s)
-    return [*_made(own, swept=False), *_made(_swept(run, log, queued_s), swept=True)]
+    return [*_made(own, swept=False), *_made(_swept(run, log[log["t_s"] <= left_s], queued_s), swept=True)]
 
 
 def _made(rows: pd.DataFrame, swept: bool) -> list[Wake]:

@@ -188,3 +188,18 @@ def test_a_run_without_events_has_no_worst_one():
 def test_a_row_that_only_the_log_knows_is_no_reason_to_fail():
     run = tamper(slow_and_quick().run(), "attempts", 0, started_s=np.nan)
     assert "called" not in timeline(run, 1)["what"].tolist()
+
+
+def test_a_wake_up_that_came_when_the_row_had_been_claimed_already_is_told_all_the_same():
+    told = story()
+    told.event(1, at_s=1.0).claim(1.1)
+    assert woken(told.wake(1.2, "api", "request", first_id=1).run()) == [(1.2, "api", "1 wake-up")]
+
+
+def test_a_retry_that_was_due_before_its_failure_was_committed_has_no_instant_of_its_own():
+    told = story()
+    told.event(1).claim(1.0).error(2.0, 0.5).retry(4.0)
+    told.transitions[2]["at_s"] = 3.0
+    table = timeline(told.run(), 1)
+    assert "due" not in table["what"].tolist()
+    assert table["detail"].iloc[4] == "retry_count 1; retry due at 2.500000 s, which is past already"

@@ -10,6 +10,7 @@ from doc_pages import PAGES, ROOT, anchors, generated, links, name_of, prose
 from tem_sim.analysis.metrics import METRICS
 from tem_sim.checks.registry import CHECKS
 from tem_sim.pipeline.ports import EDGES
+from tem_sim.plots.files import MORE_PLOTS, PLOTS
 
 DOCS = ROOT / "docs"
 
@@ -45,6 +46,11 @@ def test_every_check_has_its_section_in_display_order() -> None:
 def test_every_metric_has_its_row_with_its_unit_in_display_order() -> None:
     table = prose(DOCS / "checks_and_metrics.md").partition("## Metrics")[2]
     assert first_cells(table) == [(name, metric.unit) for name, metric in METRICS.items()]
+
+
+def test_every_plot_of_a_run_has_its_row_in_display_order() -> None:
+    table = prose(DOCS / "analyses.md").partition("## Plots")[2]
+    assert [name for name, _ in first_cells(table)] == [*PLOTS, *MORE_PLOTS]
 
 
 def test_every_fault_has_its_section() -> None:
