@@ -25,7 +25,7 @@ DASHES = ("-", "--", "-.", ":")
 MOST_POINTS = 1200
 
 
-def retries_per_second(runs: Mapping[str, Run], ax: Axes | None = None, bin_s: float = 1.0) -> Axes:
+def retries_by_run(runs: Mapping[str, Run], ax: Axes | None = None, bin_s: float = 1.0) -> Axes:
     """Draw the retries (attempt 2 and later) started per second; of a long run each step shows the fullest bin."""
     ax = axes_for(ax)
     for number, (label, run) in enumerate(runs.items()):
@@ -37,7 +37,7 @@ def retries_per_second(runs: Mapping[str, Run], ax: Axes | None = None, bin_s: f
     return _finish(ax, runs, "retries started per second", "retries/s")
 
 
-def backlogs(runs: Mapping[str, Run], ax: Axes | None = None) -> Axes:
+def backlogs_by_run(runs: Mapping[str, Run], ax: Axes | None = None) -> Axes:
     """Draw the rows that are not terminal over time, sampled at some hundred instants."""
     ax = axes_for(ax)
     for number, (label, run) in enumerate(runs.items()):
@@ -48,7 +48,7 @@ def backlogs(runs: Mapping[str, Run], ax: Axes | None = None) -> Axes:
     return _finish(ax, runs, "backlog: rows not yet ended", "rows")
 
 
-def latency_tails(runs: Mapping[str, Run], ax: Axes | None = None) -> Axes:
+def latencies_by_run(runs: Mapping[str, Run], ax: Axes | None = None) -> Axes:
     """Draw the part of the events that took longer than a time to become PROCESSED, on a logarithmic axis.
 
     A line that does not come down leaves out no one: events that never became PROCESSED took longer than any time.

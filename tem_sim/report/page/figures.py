@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tem_sim.plots.comparison import backlogs, latency_tails, retries_per_second
-from tem_sim.plots.latency import latency_ecdf
-from tem_sim.plots.rows import rows_by_state
-from tem_sim.plots.storm import attempts_per_second
+from tem_sim.plots.comparison import backlogs_by_run, latencies_by_run, retries_by_run
+from tem_sim.plots.files import MORE_PLOTS, PLOTS
 from tem_sim.report.page import captions
 from tem_sim.report.page.svg import svg
 
@@ -28,44 +26,55 @@ if TYPE_CHECKING:
 WIDTH_INCHES, HEIGHT_INCHES, PANEL_INCHES = 9.0, 4.2, 3.2
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """How a figure is drawn, what kind of figure it is, and what it says of a run."""
+class Words(NamedTuple):
+    """What kind of figure it is, and what it says of a run."""
 
-    draw: Callable[[Run, Axes], Axes]
     kind: str
     says: Callable[[Run], str]
 
 
-FIGURES: dict[str, Plot] = {
-    "attempts_per_second": Plot(
-        attempts_per_second, "Stacked areas over time, attempts started per second by attempt number", captions.attempts
+# By the name of its plot.
+FIGURES: dict[str, Words] = {
+    "attempts_per_second": Words(
+        "Stacked areas over time: attempts started per second, by attempt number", captions.attempts
     ),
-    "rows_by_state": Plot(rows_by_state, "Stacked areas over time, rows in each state", captions.states),
-    "latency_ecdf": Plot(
-        latency_ecdf, "Rising curves, part of all events that were done within a time", captions.latency
+    "rows_by_state": Words("Stacked areas over time: rows in each state", captions.states),
+    "goodput": Words("Two areas over time: attempts that ended per second, and those of use", captions.goodput),
+    "amplification": Words(
+        "A line and dots over time: attempts per first try, since the start and in each window", captions.amplification
     ),
+    "attempts_histogram": Words("Bars: events by the number of attempts that they used", captions.histogram),
+    "backlog_age": Words(
+        "Lines over time: the age of the oldest open row, and of the oldest that is queued", captions.ages
+    ),
+    "latency_ecdf": Words("Rising curves: part of all events that were done within a time", captions.latency),
+    "latency_tails": Words(
+        "Falling curves on logarithmic axes: part of the events that took longer, by attempts used", captions.tail
+    ),
+    "time_in_state": Words("Bars: how long rows stay in each state", captions.stays),
+    "scheduler_lag": Words("Dots over time: how late each retry was requeued and picked up", captions.lag),
+    "event_timeline": Words("Lanes over time: one event's row, its calls, the scheduler and its user", captions.worst),
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """The same for a figure that holds all runs in one."""
+class Overlay(NamedTuple):
+    """A figure that holds all runs in one: how it is drawn, and its words."""
 
     draw: Callable[[Mapping[str, Run], Axes], Axes]
-    kind: str
-    says: Callable[[Run], str]
+    words: Words
 
 
 OVERLAYS: dict[str, Overlay] = {
-    "retries_per_second": Overlay(
-        retries_per_second, "A line per run over time, retries started per second", captions.retry_peak
+    "retries": Overlay(
+        retries_by_run, Words("A line per run over time: retries started per second", captions.retry_peak)
     ),
-    "backlogs": Overlay(backlogs, "A line per run over time, rows not yet ended", captions.drain),
-    "latency_tails": Overlay(
-        latency_tails, "A falling line per run, part of all events not PROCESSED within a time", captions.tail
+    "backlogs": Overlay(backlogs_by_run, Words("A line per run over time: rows not yet ended", captions.drain)),
+    "latencies": Overlay(
+        latencies_by_run, Words("A falling line per run: part of all events not PROCESSED in time", captions.processed)
     ),
 }
+# Of these each panel has the axes that its own run needs: no two lives are alike.
+_OWN_AXES = ("event_timeline",)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -87,30 +96,23 @@ class Picture:
 
 def figure(name: str, runs: Runs) -> Picture:
     """Draw a figure of `FIGURES`, with a panel per run."""
-    plot = FIGURES[name]
-    said = [plot.says(run) for run in runs]
-    return picture(name, runs, plot.draw, plot.kind, said)
+    alt, caption = _words(FIGURES[name], runs)
+    return Picture(drawn(name, alt, lambda made: _panels(made, runs, name), len(runs)), alt, caption)
 
 
 def overlay(name: str, runs: Runs) -> Picture:
     """Draw a figure of `OVERLAYS`, with a line per run."""
     plot = OVERLAYS[name]
     labelled = {f"{letter}: {words}": run for letter, words, run in zip(runs.letters, runs.short, runs, strict=True)}
-    alt, caption = _words(plot.kind, runs, [plot.says(run) for run in runs])
-    return Picture(drawn(name, alt, lambda made: plot.draw(labelled, made.add_subplot())), alt, caption)
+    alt, caption = _words(plot.words, runs)
+    return Picture(drawn(f"all-{name}", alt, lambda made: plot.draw(labelled, made.add_subplot())), alt, caption)
 
 
-def picture(
-    name: str, runs: Runs, draw: Callable[[Run, Axes], object], kind: str, said: list[str], same_axes: bool = True
-) -> Picture:
-    """Draw anything that takes (run, ax), a panel per run; `said` has a sentence for each."""
-    alt, caption = _words(kind, runs, said)
-    return Picture(drawn(name, alt, lambda made: _panels(made, runs, draw, same_axes), len(runs)), alt, caption)
-
-
-def _words(kind: str, runs: Runs, said: list[str]) -> tuple[str, str]:
+def _words(words: Words, runs: Runs) -> tuple[str, str]:
+    """Return the alternative text, and the caption as HTML, in which each run has its line."""
+    said = [words.says(run) for run in runs]
     sentences = [f"{letter}: {text}" if letter else text for letter, text in zip(runs.letters, said, strict=True)]
-    return f"{kind}. " + " ".join(sentences), "<br>".join(map(escape, sentences))
+    return f"{words.kind}. " + " ".join(sentences), "<br>".join(map(escape, sentences))
 
 
 def drawn(name: str, alt: str, paint: Callable[[Figure], object], panels: int = 1) -> str:
@@ -125,13 +127,14 @@ def drawn(name: str, alt: str, paint: Callable[[Figure], object], panels: int = 
         return svg(made, name, alt)
 
 
-def _panels(made: Figure, runs: Runs, draw: Callable[[Run, Axes], object], same_axes: bool) -> None:
+def _panels(made: Figure, runs: Runs, name: str) -> None:
+    draw = {**PLOTS, **MORE_PLOTS}[name]
     axes = made.subplots(len(runs), 1, squeeze=False)[:, 0]
     for letter, run, ax in zip(runs.letters, runs, axes, strict=True):
         draw(run, ax)
         if letter:
             ax.set_title(f"{letter}: {ax.get_title(loc='left')}", loc="left", fontsize="medium")
-    if same_axes:
+    if name not in _OWN_AXES:
         _same_limits(axes)
 
 

@@ -28,7 +28,7 @@ from tem_sim.report.page.provenance import provenance
 from tem_sim.report.page.runs import load_runs
 from tem_sim.report.page.tables import latencies, recoveries
 from tem_sim.report.page.verdict import verdict
-from tem_sim.report.page.worst import worst, worst_figure"""
+from tem_sim.report.page.worst import worst"""
 
 
 class Section(NamedTuple):
@@ -52,19 +52,34 @@ SECTIONS: tuple[Section, ...] = (
         "storm",
         "Storm timeline",
         "How hard the retries hit, and where the rows stood meanwhile. The time of each fault is shaded.",
-        ('figure("attempts_per_second", runs)', 'figure("rows_by_state", runs)'),
+        (
+            'figure("attempts_per_second", runs)',
+            'figure("rows_by_state", runs)',
+            'figure("goodput", runs)',
+        ),
     ),
     Section(
         "amplification",
         "Amplification and drain",
         "How many attempts each event cost, and how long it took to get over each fault.",
-        ("recoveries(runs)",),
+        (
+            'figure("amplification", runs)',
+            'figure("attempts_histogram", runs)',
+            'figure("backlog_age", runs)',
+            "recoveries(runs)",
+        ),
     ),
     Section(
         "latency",
         "Latency tails",
         "How long events took, from their submit. The tail is where users wait; more attempts take longer.",
-        ('figure("latency_ecdf", runs)', "latencies(runs)"),
+        (
+            'figure("latency_ecdf", runs)',
+            'figure("latency_tails", runs)',
+            "latencies(runs)",
+            'figure("time_in_state", runs)',
+            'figure("scheduler_lag", runs)',
+        ),
     ),
     Section(
         "comparison",
@@ -72,9 +87,9 @@ SECTIONS: tuple[Section, ...] = (
         "What differs between the runs, and what each number came to.",
         (
             "comparison(runs)",
-            'overlay("retries_per_second", runs)',
+            'overlay("retries", runs)',
             'overlay("backlogs", runs)',
-            'overlay("latency_tails", runs)',
+            'overlay("latencies", runs)',
         ),
         only_several=True,
     ),
@@ -82,7 +97,7 @@ SECTIONS: tuple[Section, ...] = (
         "worst-event",
         "Timeline of the worst event",
         "One event's life, step by step: the one that tells most of what went wrong.",
-        ("worst_figure(runs)", "worst(runs)"),
+        ('figure("event_timeline", runs)', "worst(runs)"),
     ),
     Section(
         "checks",

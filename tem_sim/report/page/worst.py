@@ -6,44 +6,16 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from tem_sim.analysis.timeline import STEPS, timeline, worst_event
-from tem_sim.plots.attempts import attempt_spans
-from tem_sim.plots.style import note
 from tem_sim.report.page.blocks import Html, element, facts_list, folded, frame_table
-from tem_sim.report.page.figures import Picture, picture
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
     from tem_sim.frames import Run
     from tem_sim.report.page.runs import Runs
 
 # A row that is retried for ever has thousands of steps; its beginning and its end tell it.
 SHOWN_STEPS = 60
-
-
-def worst_figure(runs: Runs) -> Picture:
-    """Return the attempts of each run's worst event as spans; each on axes of its own, since no two lives are alike."""
-    kind = "Spans over time, the attempts of one event, a lane per worker, above the states of its row"
-    return picture("worst_event", runs, _draw, kind, [_says(run) for run in runs], same_axes=False)
-
-
-def _draw(run: Run, ax: Axes) -> None:
-    found = worst_event(run)
-    if found is None:
-        note(ax, "no event was submitted")
-    else:
-        attempt_spans(run, found[0], ax)
-
-
-def _says(run: Run) -> str:
-    found = worst_event(run)
-    if found is None:
-        return "No event was submitted."
-    event_id, why = found
-    ends = run.attempts.loc[run.attempts["event_id"] == event_id, "outcome"].value_counts()
-    told = ", ".join(f"{number} {outcome}" for outcome, number in ends.items() if number)
-    return f"Event {event_id}: {why}. Its attempts: {told or 'none'}."
 
 
 def worst(runs: Runs) -> Html:
