@@ -295,10 +295,19 @@ class Run:
 
     @cached_property
     def scenario(self) -> Scenario:
-        """The scenario as a model, validated when first asked for."""
+        """The scenario as a model, validated when first asked for.
+
+        Raises `RunError` when it is none any more, such as when the user's own policy is not to be found from here.
+        """
+        from pydantic import ValidationError
+
         from tem_sim.scenario.models import Scenario
 
-        return Scenario.model_validate(self.scenario_dict)
+        try:
+            return Scenario.model_validate(self.scenario_dict)
+        except ValidationError as error:
+            told = [f"{'.'.join(str(step) for step in one['loc'])}: {one['msg']}" for one in error.errors()]
+            raise RunError(f"{self.name}: the scenario of this run cannot be used here: {'; '.join(told)}") from None
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of the run's card: events, attempts, retries, and the events in each state."""

@@ -14,12 +14,13 @@ PACKAGE = Path(tem_sim.__file__).parent
 # Rooms may import the rooms they name here, and themselves. What is a type only (TYPE_CHECKING) counts as well.
 ALLOWED: dict[str, set[str]] = {
     "pipeline": set(),
-    "scenario": {"pipeline"},
+    "foreign": {"pipeline"},
+    "scenario": {"foreign", "pipeline"},
     "versions": set(),
     "frames": {"scenario", "pipeline"},
     "collect": {"frames", "scenario", "pipeline"},
-    "sim": {"collect", "frames", "scenario", "pipeline", "versions"},
-    "live": {"collect", "frames", "scenario", "pipeline", "versions"},
+    "sim": {"collect", "frames", "scenario", "foreign", "pipeline", "versions"},
+    "live": {"collect", "frames", "scenario", "foreign", "pipeline", "versions"},
     "analysis": {"frames", "scenario", "pipeline"},
     "checks": {"analysis", "frames", "scenario", "pipeline"},
     "plots": {"analysis", "checks", "frames", "scenario", "pipeline"},
@@ -39,6 +40,8 @@ ROOM_OF = {"archive": "frames"}
 # Third-party and standard modules that a room must do without.
 BANNED: dict[str, set[str]] = {
     "pipeline": {"simpy", "pandas", "celery", "greenlet", "time", "random", "pydantic", "matplotlib"},
+    # Chance as the user's own code expects it is made there, of uniforms that come in as arguments.
+    "foreign": {"simpy", "pandas", "celery", "greenlet", "sqlalchemy", "time", "pydantic", "matplotlib"},
     "scenario": {"simpy", "pandas", "celery", "greenlet", "sqlalchemy", "time", "random", "matplotlib"},
     "frames": {"simpy", "celery", "greenlet", "sqlalchemy", "matplotlib"},
     "collect": {"simpy", "celery", "greenlet", "matplotlib"},

@@ -210,6 +210,19 @@ class Backoff(Drawn):
         if self.cap_s is not None:
             object.__setattr__(self, "cap_s", _cap_of(self.cap_s, self.growth.value_s(1)))
 
+    @staticmethod
+    def from_object(thing: object, **changes: object) -> Policy:
+        """Return the policy that an installed library's object stands for, by the formula of that library.
+
+        A Celery task or its options; a tenacity wait, `Retrying` or decorated function; urllib3's `Retry`; stamina's
+        context, caller or decorated function; a generator of backoff, or a function decorated with one; a botocore
+        `Config` or client; the `Retry` of google-api-core and rq; procrastinate's `RetryStrategy`. `changes`
+        (max_retries, budget_s) replace the object's own. Raises ValueError for anything else.
+        """
+        from tem_sim.pipeline.objects import policy_of_object
+
+        return policy_of_object(thing, **changes)
+
     @property
     def draws(self) -> int:
         return self.jitter.draws

@@ -1,4 +1,4 @@
-"""The retry policy as a scenario writes it: a growth, a jitter and limits, or a preset by name."""
+"""The retry policy as a scenario writes it: a growth, a jitter and limits, a preset by name, or the user's own code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    JsonValue,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from tem_sim.foreign.imports import ForeignError
 from tem_sim.pipeline import growth as growths
 from tem_sim.pipeline import jitter as jitters
 from tem_sim.pipeline.backoff import Backoff, Policy
@@ -301,22 +304,77 @@ class PresetBackoff(Model):
         return self
 
 
+class ImportedBackoff(Model):
+    """A policy of the user's own code: a policy value, a function of the retry number, or what makes one of these."""
+
+    import_path: Annotated[str, WithJsonSchema(SHORTHANDS["import_path"])] = Field(
+        alias="import", description="Where it is: module:name, such as my_pkg.backoff:policy."
+    )
+    args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What a function or class that makes the policy is called with, by name."
+    )
+    max_retries: Annotated[int | Literal["off"] | None, _OrOff(whole(0), "count")] = Field(
+        None,
+        description="Retries after the first attempt, `off` to retry for ever; the policy's own, or 5, by default.",
+    )
+    budget_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "positive_duration")] = Field(
+        None,
+        alias="budget",
+        description="Time from the submit, or the last replay, within which a retry must start, `off` for no limit; "
+        "the policy's own when left out.",
+    )
+
+    def policy(self) -> Policy:
+        """Return the policy, imported and tried out; ForeignError when it cannot be used."""
+        from tem_sim.foreign.imports import imported
+        from tem_sim.foreign.policies import policy_from
+
+        given = {name: getattr(self, name) for name in ("max_retries", "budget_s") if getattr(self, name) is not None}
+        limits = {name: None if value == "off" else value for name, value in given.items()}
+        return policy_from(imported(self.import_path), self.import_path, args=self.args, **limits)
+
+    @model_validator(mode="after")
+    def _makes_a_policy(self) -> ImportedBackoff:
+        try:
+            self.policy()
+        except ForeignError as error:
+            hint = did_you_mean(error.word, error.known) if error.word else _preset_meant(self.import_path)
+            raise broken_rules("backoff", [Broken(("import",), str(error), self.import_path, hint)]) from None
+        return self
+
+
+def _preset_meant(path: str) -> str:
+    from tem_sim.pipeline.presets import PRESETS
+
+    return f"did you mean {{preset: {path}}}?" if path in PRESETS else ""
+
+
+def _by_path(value: object) -> object:
+    return {"import": value} if isinstance(value, str) else value
+
+
 def backoff_tag(value: object) -> str:
     """Return which of the backoff models a mapping is meant for; an unknown growth gets a tag that none has."""
     if isinstance(value, Model):
-        return "backoff:preset" if isinstance(value, PresetBackoff) else f"backoff:{getattr(value, 'growth', '')}"
+        models: dict[type[Model], str] = {PresetBackoff: "preset", ImportedBackoff: "import"}
+        return f"backoff:{models.get(type(value), getattr(value, 'growth', ''))}"
     if not isinstance(value, Mapping):
         return "backoff:exponential"
-    return "backoff:preset" if "preset" in value else f"backoff:{value.get('growth', 'exponential')}"
+    for selector in ("preset", "import"):
+        if selector in value:
+            return f"backoff:{selector}"
+    return f"backoff:{value.get('growth', 'exponential')}"
 
 
-BackoffModel = Annotated[
+_AnyBackoff = Annotated[
     Annotated[FixedBackoff, Tag("backoff:fixed")]
     | Annotated[LinearBackoff, Tag("backoff:linear")]
     | Annotated[ExponentialBackoff, Tag("backoff:exponential")]
     | Annotated[PolynomialBackoff, Tag("backoff:polynomial")]
     | Annotated[FibonacciBackoff, Tag("backoff:fibonacci")]
     | Annotated[ExplicitBackoff, Tag("backoff:explicit")]
-    | Annotated[PresetBackoff, Tag("backoff:preset")],
+    | Annotated[PresetBackoff, Tag("backoff:preset")]
+    | Annotated[ImportedBackoff, Tag("backoff:import")],
     Discriminator(backoff_tag),
 ]
+BackoffModel = Annotated[_AnyBackoff, BeforeValidator(_by_path), AlsoTakes("import_path")]

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from tem_sim.foreign.imports import IMPORT_PATTERN
 from tem_sim.pipeline.bounds import MAX_DELAY_S
 
 T = TypeVar("T")
@@ -243,6 +244,7 @@ SHORTHANDS: dict[str, JsonSchemaValue] = {
     "positive_duration": POSITIVE_DURATION_SCHEMA,
     "count": {"type": "integer", "minimum": 0},
     "threshold": {"type": "string", "pattern": THRESHOLD_PATTERN},
+    "import_path": {"type": "string", "pattern": IMPORT_PATTERN},
     "jitter": {"enum": ["none", "full", "equal", "proportional", "decorrelated"]},
 }
 

@@ -29,7 +29,8 @@ def json_schema() -> dict[str, JsonValue]:
     definitions = cast("dict[str, dict[str, JsonValue]]", schema.pop("$defs"))
     for definition in (schema, *definitions.values()):
         _finish(definition, definitions)
-    _finish_preset(cast("dict[str, dict[str, JsonValue]]", definitions["PresetBackoff"]["properties"]))
+    for name in ("PresetBackoff", "ImportedBackoff"):
+        _finish_own_limits(cast("dict[str, dict[str, JsonValue]]", definitions[name]["properties"]))
     definitions["Variable"] = {"description": "The value of a variable under vars.", **_VARIABLE}
     _add_file_keys(schema)
     return {"$schema": DIALECT, **schema, "title": "tem-sim scenario", "$defs": cast("JsonValue", definitions)}
@@ -94,14 +95,15 @@ def _choices(prop: dict[str, JsonValue]) -> list[JsonValue]:
     return [cast("JsonValue", prop)]
 
 
-def _finish_preset(properties: dict[str, dict[str, JsonValue]]) -> None:
+def _finish_own_limits(properties: dict[str, dict[str, JsonValue]]) -> None:
     """List the presets, and leave out the limits' defaults: when left out, a limit is the preset's own."""
     from tem_sim.pipeline.presets import PRESETS
 
     for prop in properties.values():
         prop.pop("default", None)
-    about = properties["preset"]["description"]
-    properties["preset"] = {"description": about, "enum": list(PRESETS)}
+    if "preset" in properties:
+        about = properties["preset"]["description"]
+        properties["preset"] = {"description": about, "enum": list(PRESETS)}
 
 
 def _add_file_keys(schema: dict[str, JsonValue]) -> None:

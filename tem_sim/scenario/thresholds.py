@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.errors import did_you_mean
-from tem_sim.scenario.quantities import AlsoTakes, OrOne, Some, Switch, refused, signed_duration_s
+from tem_sim.scenario.quantities import SHORTHANDS, AlsoTakes, OrOne, Some, Switch, refused, signed_duration_s
 
 Aggregate = Literal["avg", "min", "max", "med", "p", "count", "rate", "value"]
 Comparison = Literal["<", "<=", ">", ">=", "==", "!="]
@@ -36,8 +36,16 @@ _PARTS = re.compile(r"\s*([^<>=!]*?)\s*([<>=!]+)\s*(.*?)\s*", re.DOTALL)
 _PERCENTILE = re.compile(r"p\((.*)\)")
 # What other tools call them.
 _OTHER_NAMES = {
-    **{"mean": "avg", "average": "avg", "median": "med", "sum": "count", "total": "count"},
-    **{"=": "==", "===": "==", "=<": "<=", "=>": ">=", "<>": "!="},
+    "mean": "avg",
+    "average": "avg",
+    "median": "med",
+    "sum": "count",
+    "total": "count",
+    "=": "==",
+    "===": "==",
+    "=<": "<=",
+    "=>": ">=",
+    "<>": "!=",
 }
 
 
@@ -169,7 +177,9 @@ def _written(number: float | None) -> str:
 class Limit(Model):
     """One threshold in the long form."""
 
-    threshold: Annotated[str, AlsoTakes("threshold")] = Field(description="The expression, such as p(95)<90s.")
+    threshold: Annotated[str, WithJsonSchema(SHORTHANDS["threshold"])] = Field(
+        description="The expression, such as p(95)<90s."
+    )
     strict: Switch | None = Field(
         None, description="Whether breaking it fails the run, or is only warned of; as for the section when left out."
     )

@@ -177,7 +177,7 @@ def _wrong_kind(tree: Table, error: ErrorDetails) -> Problem:
     if error["type"] == "union_tag_not_found":
         return Problem(holder.tree.spot, f"{holder.path}.{key}", f"is required; one of {', '.join(known_kinds(loc))}")
     where = _locate(tree, (*loc, key)) if isinstance(holder.tree, Table) else holder
-    known = [name for name in known if name != "preset"]
+    known = [name for name in known if name not in ("preset", "import")]
     return _about_value(where, f"must be one of {', '.join(known)}", did_you_mean(given, known))
 
 

@@ -46,6 +46,8 @@ def tag_of(model: type[Model]) -> str | None:
     fields = model.model_fields
     if "preset" in fields:
         return "backoff:preset"
+    if "import_path" in fields:
+        return "backoff:import"
     if "growth" in fields:
         return f"backoff:{fields['growth'].default}"
     return str(fields["kind"].default) if "kind" in fields else None

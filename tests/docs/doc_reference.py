@@ -7,6 +7,7 @@ from typing import Any
 from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
+from tem_sim.foreign.imports import IMPORT_PATTERN
 from tem_sim.scenario import arrivals, distributions, faults, handler, mitigations, models, policy
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.loader import load
@@ -33,6 +34,7 @@ _PATTERNS = {
     RATE_PATTERN: "rate",
     POSITIVE_RATE_PATTERN: "rate > 0",
     PPM_PATTERN: "drift",
+    IMPORT_PATTERN: "module:name",
 }
 _PLAIN = {"boolean": "`true` or `false`", "string": "text", "integer": "whole number", "number": "number"}
 _UNIONS = {
@@ -48,8 +50,10 @@ _LINKS = {
     "KindModel": "[how that kind differs](#handlerkinds)",
     "Capacity": "[capacity](#handlercapacity)",
     "Phase": "[phases](#phases)",
+    "JsonValue": "any value",
     "RetryBudget": "[retry budget](#pipelineretry_budget)",
     "Shedding": "[shedding](#pipelineshedding)",
+    "Breaker": "[breaker](#pipelinebreaker)",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -62,6 +66,7 @@ _JITTERS = (
     policy.ProportionalJitter,
     policy.DecorrelatedJitter,
 )
+_OWN_LIMITS = (policy.PresetBackoff, policy.ImportedBackoff)
 _GROWTHS = (
     policy.FixedBackoff,
     policy.LinearBackoff,
@@ -93,8 +98,10 @@ _SECTIONS: dict[str, type[Model]] = {
     "api": models.Api,
     "pipeline": models.Pipeline,
     "preset": policy.PresetBackoff,
+    "import": policy.ImportedBackoff,
     "retry budget": mitigations.RetryBudget,
     "shedding": mitigations.Shedding,
+    "breaker": mitigations.Breaker,
     "workers": models.Workers,
     "beat": models.Beat,
     "broker": models.Broker,
@@ -236,8 +243,8 @@ def default_text(model: type[Model], field: FieldInfo, type_: str) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     if value is None:
-        # Of a preset's limits None is not `off`: it leaves them to the preset.
-        return "`off`" if "`off`" in type_ and model is not policy.PresetBackoff else "–"
+        # Of a preset's limits None is not `off`: it leaves them to the preset, or to the user's own policy.
+        return "`off`" if "`off`" in type_ and model not in _OWN_LIMITS else "–"
     if isinstance(value, Model):
         if isinstance(value, _JITTERS):
             return f"`{value.kind}`"
