@@ -89,6 +89,7 @@ def storm_of(
     """
     fail_s = seconds("fail_s", fail_s)
     retries = retries_of(policy, retries)
+    _check_size(n, retries)
     delays_s = delays_of(policy, n, retries, seed, stretch=stretch)
     due_s, starts_s = release(delays_s, (retries, n), fail_s, tick, policy.budget_s)
     return Cohort(policy, due_s, starts_s)
@@ -98,13 +99,17 @@ def delays_of(
     policy: Policy, n: int, retries: int, seed: int = 1, *, stretch: float = 1.0
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the n rows' delays before retry 1, 2, …, each array of shape (n,) in seconds."""
-    if count("n", n, least=1) * retries > MAX_STARTS:
-        raise ValueError(f"n: must be at most {MAX_STARTS:,} / {retries} retries, got {n:,}")
+    _check_size(n, retries)
     stretch = within("stretch", stretch, 0, np.inf, 1)
     streams, previous = Streams(seed), None
     for retry in range(1, count("retries", retries, least=0) + 1):
         previous = policy.delays(retry, streams.generator("cohort", retry), n, previous)
         yield previous if stretch == 1 else np.minimum(MAX_DELAY_S, previous * stretch)
+
+
+def _check_size(n: int, retries: int) -> None:
+    if count("n", n, least=1) * retries > MAX_STARTS:
+        raise ValueError(f"n: must be at most {MAX_STARTS:,} / {retries} retries, got {n:,}")
 
 
 def retries_of(policy: Policy, retries: int | None = None) -> int:

@@ -73,7 +73,9 @@ def delay_law(policy: Policy, retry: int) -> DelayLaw | None:
 
 
 def _uniform(spread: Uniform) -> DelayLaw:
-    high_s, width_s = spread.high_s, spread.width_s
+    high_s = spread.high_s
+    # Narrower than rounding is a point.
+    width_s = 0.0 if spread.width_s < ROUNDING_S * SAME else spread.width_s
     slack_s = max(SAME * high_s, ROUNDING_S)
 
     def inside(x: NDArray[np.float64]) -> NDArray[np.float64]:

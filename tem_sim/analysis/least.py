@@ -1,4 +1,4 @@
-"""The smallest value that is enough, by halving: for questions to which every larger value is an answer as well."""
+"""The smallest value that is enough, by doubling and halving: where every larger value is enough as well."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ T = TypeVar("T")
 
 def least(values: Sequence[T], enough: Callable[[T], bool]) -> T | None:
     """Return the first of the values that is enough, given that all after it are too; None where none is."""
-    low, high = -1, len(values) - 1
-    if not values or not enough(values[high]):
-        return None
+    low, high = -1, 0
+    while high < len(values) and not enough(values[high]):
+        low, high = high, 2 * high + 1
+    # The last value is the last hope.
+    if high >= len(values):
+        high = len(values) - 1
+        if low == high or not values or not enough(values[high]):
+            return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(values[middle]) else (middle, high)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ from tem_sim.scenario.quantities import duration_s, positive_duration_s
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import TypeAdapter
 
 # The most retries that are tried.
 MAX_RETRIES = 200
@@ -71,13 +72,17 @@ class Option:
 
     @cached_property
     def policy(self) -> Policy:
-        from pydantic import TypeAdapter
-
-        model: BackoffModel = TypeAdapter(BackoffModel).validate_python(dict(self.keys))
-        return model.policy()
+        return _read().validate_python(dict(self.keys)).policy()
 
     def changed(self, change: str, value: object) -> Option:
         return Option(change, {**self.keys, change: value})
+
+
+@cache
+def _read() -> TypeAdapter[BackoffModel]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(BackoffModel)
 
 
 def size(
