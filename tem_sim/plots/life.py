@@ -32,6 +32,7 @@ SIGNS: dict[str, tuple[str, str, str]] = {
     "woken": ("scheduler", "1", "#000000"),
     "lease end": ("scheduler", "x", "#7f7f7f"),
     "rescued": ("scheduler", "s", "#cc79a7"),
+    "released": ("scheduler", "D", "#e69f00"),
     "replayed": ("scheduler", "P", "#009e73"),
     "outbox": ("user", "s", "#b8bec6"),
     "published": ("user", "^", "#56b4e9"),

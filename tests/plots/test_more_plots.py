@@ -10,7 +10,7 @@ from tem_sim.analysis import duty, rates, stays
 from tem_sim.analysis import storm as numbers
 from tem_sim.analysis.backlog import backlog
 from tem_sim.plots.latency import latency_tails
-from tem_sim.plots.life import CALLS, LANES, event_timeline
+from tem_sim.plots.life import CALLS, LANES, SIGNS, event_timeline
 from tem_sim.plots.load import amplification, attempts_histogram, goodput
 from tem_sim.plots.rows import backlog_age, time_in_state
 from tem_sim.plots.scheduler import scheduler_duty, scheduler_lag
@@ -200,5 +200,13 @@ def test_a_named_event_is_drawn_whether_or_not_it_is_the_worst(ax):
 def test_every_outcome_of_a_call_has_its_colour():
     from tem_sim.frames import OUTCOMES
 
-    # An expired attempt ends before its call.
-    assert set(CALLS) == set(OUTCOMES) - {"expired"}
+    # Those that expired or were released ended before their call.
+    assert set(CALLS) == set(OUTCOMES) - {"expired", "released"}
+
+
+def test_every_step_without_a_length_has_its_sign():
+    from tem_sim.analysis.timeline import STEPS
+
+    drawn_as_bars = {"submitted", "claimed", "called", "answered", "failed", "processed", "extinct", "end"}
+    # The side effect happens within a call or, after a timeout, behind it.
+    assert set(SIGNS) == set(STEPS) - drawn_as_bars - {"effect"}
