@@ -10,9 +10,10 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tem_sim.frames import RunError
 
@@ -38,34 +39,52 @@ class ReportError(Exception):
 def execute(notebook: NotebookNode, progress: Callable[[int, int], None] | None = None) -> NotebookNode:
     """Run all cells in the current folder and keep what they show; `progress` is told (cells done, of how many).
 
-    Raises `RunError` where a run could not be loaded, and `ReportError` where a cell failed.
+    Raises `RunError` where a run could not be loaded, and `ReportError` where a cell or the kernel failed.
     """
-    from nbclient.exceptions import CellExecutionError
-
-    # Some systems' own folder for temporary files has too long a name for sockets.
-    with tempfile.TemporaryDirectory(prefix="tem-sim-") as folder:
-        client = _client(notebook, Path(folder))
-        with client.setup_kernel(env=_environment(folder), cwd=os.getcwd()):
-            for number, cell in enumerate(notebook.cells):
-                try:
-                    client.execute_cell(cell, number)
-                except CellExecutionError as error:
-                    raise _failure(cell, error) from None
-                if progress is not None:
-                    progress(number + 1, len(notebook.cells))
+    with tempfile.TemporaryDirectory(prefix="tem-sim-") as name:
+        folder = Path(name)
+        manager = _manager(folder)
+        with (folder / "kernel.log").open("w+", encoding="utf-8") as log, _ended(manager):
+            _run_cells(_client(notebook, manager), log, folder, progress)
     _drop_streams(notebook)
     return notebook
 
 
-def _client(notebook: NotebookNode, folder: Path) -> NotebookClient:
+def _run_cells(client: NotebookClient, log: TextIO, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    cells = client.nb.cells
+    try:
+        client.start_new_kernel(env=_environment(folder), cwd=os.getcwd(), stdout=log, stderr=log)
+        client.start_new_kernel_client()
+        for number, cell in enumerate(cells):
+            client.execute_cell(cell, number)
+            if progress is not None:
+                progress(number + 1, len(cells))
+    except CellExecutionError as error:
+        raise _failure(cell, error) from None
+    except (DeadKernelError, RuntimeError) as error:
+        log.seek(0)
+        raise ReportError(f"the report's kernel failed: {error}\n{log.read()}".rstrip()) from error
+
+
+@contextmanager
+def _ended(manager: Any) -> Iterator[None]:
+    """Kill the kernel when the block is left, also by Ctrl-C while it starts; it has nothing to say good-bye for."""
+    from jupyter_core.utils import run_sync
+
+    try:
+        yield
+    finally:
+        if manager.has_kernel:
+            run_sync(manager.shutdown_kernel)(now=True)
+
+
+def _client(notebook: NotebookNode, manager: Any) -> NotebookClient:
     from nbclient import NotebookClient
 
     options: dict[str, Any] = {"record_timing": False, "timeout": None, "store_widget_state": False}
-    # A kernel that has shown everything has nothing to say good-bye for, and may take seconds over it.
-    client = NotebookClient(notebook, km=_manager(folder), shutdown_kernel="immediate", **options)
-    # Given a manager, nbclient leaves the kernel running, for its owner to stop; ours ends with the notebook.
-    client.owns_km = True
-    return client
+    return NotebookClient(notebook, km=manager, **options)
 
 
 def _manager(folder: Path) -> Any:
@@ -85,8 +104,8 @@ def _manager(folder: Path) -> Any:
     return OwnKernel(connection_file=str(file), **where)
 
 
-def _environment(folder: str) -> dict[str, str]:
-    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), folder)
+def _environment(folder: Path) -> dict[str, str]:
+    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), str(folder))
     return {**os.environ, **own, "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
