@@ -30,7 +30,7 @@ def within(share, events, level, expected, error=0.0):
 # --- the simulator
 
 
-def simulated_fates(jitter, outage_s, retry_every_s, phase_s, seed, events=150):
+def simulated_fates(jitter, outage_s, retry_every_s, phase_s, seed, events=120):
     """Return whether each event that a whole simulation's outage caught is EXTINCT."""
     scenario = {
         "scenario": "outage",
@@ -49,7 +49,7 @@ def simulated_fates(jitter, outage_s, retry_every_s, phase_s, seed, events=150):
 
 @pytest.mark.parametrize(
     ("jitter", "outage_s", "retry_every_s"),
-    [("full", 12.0, 0.1), ("equal", 9.0, 2.0), ("none", 14.0, 2.0)],
+    [("full", 12.0, 0.1), ("equal", 9.0, 2.0)],
 )
 def test_the_simulator_kills_the_share_that_is_on_paper(jitter, outage_s, retry_every_s):
     # On paper the grid lies anywhere under the outage; with few ticks in it, where it lies decides much.
@@ -64,7 +64,7 @@ def test_the_simulator_kills_the_share_that_is_on_paper(jitter, outage_s, retry_
 # --- drawn, one by one
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.sampled_from([*SHORT, "decorrelated", "stamina", "celery-autoretry", "pg-boss"]),
     st.floats(0.3, 40.0),

@@ -93,7 +93,7 @@ def test_what_suffices_is_left_as_it_is_however_little_would_do():
 
 
 def test_where_no_value_suffices_it_is_said_and_nothing_is_recommended():
-    sizing = size("1d", 0.1, base="10s", cap="20s", max_retries=2)
+    sizing = size("1d", 0.1, base="10s", cap="20s", max_retries=2, jitter="none")
     assert "no number of retries up to 200 will do; no base will do; no cap will do" in sizing.verdict
     assert "Nothing of this kind outlives it" in sizing.verdict
     assert (sizing.policy, sizing.yaml, sizing.table["change"].tolist()) == (None, "", ["as given"])
