@@ -78,10 +78,10 @@ ax = rows_by_state(storm)
 # Is that the jitter's doing? The same storm without it: same events, same luck, one setting changed.
 
 # %%
-from tem_sim.plots.comparison import retries_per_second
+from tem_sim.plots.comparison import retries_by_run
 
 walls = simulate(load(scenarios / "retry_storm.yaml", ["arrivals.events=2000", "pipeline.backoff.jitter=none"]))
-ax = retries_per_second({"full jitter": storm, "no jitter": walls})
+ax = retries_by_run({"full jitter": storm, "no jitter": walls})
 
 # %%
 without = judge(walls).metrics
