@@ -20,6 +20,7 @@ from tem_sim.cli.report import report
 from tem_sim.cli.run import run
 from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
+from tem_sim.cli.validate_model import validate_model
 
 EXITS = (
     "Exit codes: 0 fine, 1 a check is false, a threshold is broken or an expected violation is missing, 2 wrong usage, "
@@ -40,7 +41,7 @@ app = typer.Typer(
 
 
 # In the order in which `--help` lists them.
-COMMANDS = (run, validate, show, report, schema, init, policies, version)
+COMMANDS = (run, validate, show, report, schema, init, policies, validate_model, version)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import JsonValue
 
+    from tem_sim.analysis.result import Result
     from tem_sim.checks.thresholds import Held
     from tem_sim.report.outcome import Judged, Outcome
 
@@ -67,6 +68,18 @@ def together(documents: Sequence[Document]) -> Document:
     return {"schema_version": SCHEMA_VERSION, "runs": [*documents]}
 
 
+def result_document(result: Result) -> Document:
+    """Return a study's answer: what was found in words, the table it rests on, and how it was made."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "title": result.title,
+        "verdict": result.verdict,
+        "table": [*records(result.table)],
+        "notes": [*result.notes],
+        "versions": {**versions()},
+    }
+
+
 def text(value: Document) -> str:
     """Return the document as text, never with the NaN or Infinity that JSON does not know."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
@@ -87,7 +100,7 @@ def _check(judged: Judged) -> Document:
         "expected": judged.expected,
         "detail": verdict.detail,
         "n_rows": verdict.n_rows,
-        "rows": [*_records(verdict.rows)],
+        "rows": [*records(verdict.rows)],
     }
 
 
@@ -105,7 +118,7 @@ def _threshold(held: Held) -> Document:
     }
 
 
-def _records(rows: pd.DataFrame) -> list[Document]:
+def records(rows: pd.DataFrame) -> list[Document]:
     """Return the rows as mappings; `DataFrame.to_json` would round the times to ten digits."""
     columns = {str(name): [_plain(value) for value in rows[name].tolist()] for name in rows.columns}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
