@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tem_sim.scenario.faults import Outage
 from tem_sim.scenario.loader import overridden
 from tem_sim.scenario.models import Scenario
 
@@ -33,3 +34,23 @@ def variants_of(scenario: Scenario, path: str, values: Sequence[object]) -> dict
 
 def _listed(overrides: Overrides) -> Sequence[str]:
     return [overrides] if isinstance(overrides, str) else overrides
+
+
+def the_outage(scenario: Scenario) -> Outage:
+    """Return the scenario's outage; ValueError unless it has exactly one."""
+    found = [fault for fault in scenario.faults if isinstance(fault, Outage)]
+    if len(found) != 1:
+        raise ValueError(f"{scenario.name}: must have one outage among its faults, got {len(found)}")
+    return found[0]
+
+
+def with_outage(scenario: Scenario, for_s: float | None, **changes: object) -> Scenario:
+    """Return the scenario with its outage lasting that long, or without it for None; other faults stay.
+
+    `changes` are sections in place of the scenario's own, by their YAML keys.
+    """
+    outage = the_outage(scenario)
+    faults = [fault.resolved() for fault in scenario.faults if fault is not outage]
+    if for_s is not None:
+        faults.append({**outage.resolved(), "for": for_s})
+    return Scenario.model_validate({**scenario.resolved(), "faults": faults, **changes})

@@ -22,6 +22,7 @@ EXPECTED = {
     "jitter_vs_tick",
     "lost_wakeup",
     "max_retry_extinct",
+    "metastable",
     "notification_loss",
     "poison_event",
     "recovery_flow",
@@ -123,6 +124,25 @@ def test_a_quick_tick_lets_the_jitter_do_its_work() -> None:
         numbers("jitter_vs_tick", "beat.retry_every=250ms")["storm_factor"]
         < 0.5 * numbers("jitter_vs_tick")["storm_factor"]
     )
+
+
+def goodput(run: Run, from_s: float) -> float:
+    """Return the events PROCESSED per second from a time on."""
+    return int((run.events["finished_s"][run.events["status"] == "PROCESSED"] >= from_s).sum()) / (run.end_s - from_s)
+
+
+def test_the_metastable_system_stays_down_although_the_outage_is_over_and_capacity_would_do() -> None:
+    run = shipped("metastable")
+    assert run.faults["end_s"].item() == 23.0
+    assert goodput(run, from_s=40.0) < 1.0
+    # Five attempts for each of 12 events a second, against 20 that the downstream could serve.
+    assert 50 < rate(run)[40:].mean() < 70
+    assert (run.events.loc[run.events["submitted_s"].between(40, 60), "status"] == "EXTINCT").mean() > 0.9
+
+
+@pytest.mark.parametrize("override", ["faults[0].for=1s", "pipeline.backoff.max_retries=0"])
+def test_a_shorter_outage_or_no_retries_let_it_recover(override: str) -> None:
+    assert goodput(shipped("metastable", override), from_s=40.0) > 11.0
 
 
 def test_retries_wait_past_their_due_time_while_the_scheduler_is_away_and_burst_when_it_is_back() -> None:
