@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
 
 STATES = tuple(str(state) for state in State)
-OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "unfinished")
+OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "released", "unfinished")
 
 Dtype = Literal["int64", "int32", "float64", "category", "str"]
 Status = Literal["complete", "interrupted", "broken"]
@@ -98,7 +98,8 @@ _ATTEMPTS = (
     ),
     _label(
         "outcome",
-        "`superseded`: finished after its row was given to another. `expired`: its deadline passed before its call.",
+        "`superseded`: finished after its row was given to another. `expired`: its deadline passed before its call. "
+        "`released`: given back without a call, as the circuit was open.",
         values=OUTCOMES,
     ),
     _label("error", "What the handler raised.", null=True),

@@ -130,6 +130,10 @@ class Track:
         self.end(at_s, "expired", started=False)
         return self.move(at_s, "EXTINCT", "expired", self.holder, finished_s=at_s)
 
+    def released(self, at_s: float) -> Track:
+        self.end(at_s, "released", started=False)
+        return self.move(at_s, "QUEUED", "release", self.holder)
+
     def replay(self, at_s: float) -> Track:
         again = {"retry_count": 0, "crash_count": 0, "replay_count": self.row["replay_count"] + 1}
         return self.move(at_s, "QUEUED", "replay", "operator", finished_s=None, **again)

@@ -37,7 +37,7 @@ def in_flight(run: Run) -> pd.DataFrame:
 
     Allowed are, PROCESSING: the lease and two rescue periods; QUEUED: the sweep, two rescue periods and a
     lease, since all workers may be busy that long; FAILED: two retry periods for every `requeue_limit` rows
-    that are due, and the time in which a retry budget's floor pays for them.
+    that are due, and the time in which a retry budget's floor pays for them. Both: two cool-downs of a breaker.
     """
     rows = run.events.loc[run.events["status"].isin(OPEN), ["event_id", "status", "next_retry_s", "retry_count"]]
     status = rows["status"].astype(str).to_numpy()
@@ -81,10 +81,12 @@ def _allowed_s(run: Run, rule: Rules, status: Array, since_s: Array) -> Array:
     due = int(((status == "FAILED") & (since_s <= run.end_s)).sum())
     tokens_s = due / settings.retry_budget.floor_per_s if settings.retry_budget else 0.0
     ticks = 2 * max(1, math.ceil(due / settings.requeue_limit)) if settings.requeue_limit else 2
+    # A circuit that is open holds all back until a probe, and the one after if that was lost, lets them go.
+    held_s = 0.0 if settings.breaker is None else 2 * (settings.breaker.cool_down_s + rule.retry_every_s) + hold_s
     allowed = {
         "PROCESSING": hold_s + 2 * rule.rescue_every_s,
-        "QUEUED": sweep_s + 2 * rule.rescue_every_s + hold_s,
-        "FAILED": ticks * rule.retry_every_s + tokens_s,
+        "QUEUED": sweep_s + 2 * rule.rescue_every_s + hold_s + held_s,
+        "FAILED": ticks * rule.retry_every_s + tokens_s + held_s,
     }
     return np.array([allowed[str(state)] for state in status], dtype=np.float64)
 

@@ -61,7 +61,7 @@ def _misnumbered(run: Run) -> pd.DataFrame:
 def _ended_by_strangers(run: Run) -> pd.DataFrame:
     """Find ends of attempts by another actor than the one that claimed them."""
     past = history(run)
-    ends = past.has("cause", "ok", "error", "exhausted", "expired")
+    ends = past.has("cause", *(cause for causes in _CAUSES_OF.values() for cause in causes))
     claimed = ~past.first & past.previous(past.has("cause", "claim"))
     own = claimed & (past.actor == past.previous(past.actor))
     return _problem(run, ends & ~own, "ended by another than its holder")
@@ -80,7 +80,7 @@ def _claimed_by_others(run: Run) -> pd.DataFrame:
 
 
 # The causes that may stand in the transition log beside the end of an attempt by its own worker.
-_CAUSES_OF = {"ok": ("ok",), "error": ("error", "exhausted"), "expired": ("expired",)}
+_CAUSES_OF = {"ok": ("ok",), "error": ("error", "exhausted"), "expired": ("expired",), "released": ("release",)}
 
 
 def _ended_otherwise(run: Run) -> pd.DataFrame:

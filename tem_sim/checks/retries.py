@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def attempts_bounded(run: Run) -> Verdict:
-    """No event has more attempts than max_retries + 1 and its lost leases, nor is one given up before.
+    """No event has more attempts than max_retries + 1 and its lost or released leases, nor is one given up before.
 
     A replay begins a new life. A budget of time may end an event's tries early, and so may a deadline, but not
     before it has passed; nor is an event claimed after it handed to its handler.
@@ -36,7 +36,7 @@ def attempts_bounded(run: Run) -> Verdict:
     past = history(run)
     life = past.event.astype(np.int64) + np.cumsum(past.has("cause", "replay"))
     claims = np.bincount(life[past.has("cause", "claim")], minlength=int(life.max(initial=-1)) + 1)
-    lost = np.bincount(life[past.has("cause", "rescue", "crashed")], minlength=len(claims))
+    lost = np.bincount(life[past.has("cause", "rescue", "crashed", "release")], minlength=len(claims))
     over = claims > max_retries + 1 + lost
     offending = _lives(run, life, over).assign(attempts=claims[over], allowed=(max_retries + 1 + lost)[over])
     if len(early := _given_up_early(run, max_retries)):

@@ -97,12 +97,13 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
     """Claim up to a batch of QUEUED events, by default the longest waiting first, under a lease.
 
     Each claim raises the row's `attempt_no`: the token that its worker must show to finish it. Nothing is claimed while
-    as many other workers hold events as the concurrency limit allows.
+    as many other workers hold events as the concurrency limit allows, or the circuit is open.
     """
     expires_at = NEVER_S if settings.lease_s is None else round(now + settings.lease_s, 6)
-    values = {"limit": settings.batch_size, "now": now, "actor": worker, "lease_expires_at": expires_at}
+    values: dict[str, Any] = {"now": now, "actor": worker, "lease_expires_at": expires_at}
     with store.begin() as connection:
-        if not _has_place(store, connection, settings.concurrency_limit, values):
+        values["limit"], is_probe = _allowed(store, connection, settings, now, worker)
+        if not values["limit"]:
             return []
         # UPDATE … RETURNING gives its rows in no order; they are handled as they were picked. Tuples compare faster.
         claimed = connection.execute(_CLAIM[settings.claim_order][store.dialect], values)
@@ -111,11 +112,24 @@ def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[
             return []
         found = connection.execute(_EVENTS[store.dialect], {"ids": [row[1] for row in rows]})
         about = {row[0]: row[1:] for row in map(tuple, found)}
+        if is_probe:
+            shared_state.probe(connection, now)
         if settings.retry_budget is not None:
             # An event whose worker died has been tried before, though it has not failed.
             shared_state.pay_in(connection, settings.retry_budget, sum(not (row[3] or row[4]) for row in rows))
     # An event that was replayed counts as created then: there its budget of total time begins anew.
     return [ClaimedEvent._make((*row[1:-1], *about[row[1]], row[-1])) for row in rows]
+
+
+def _allowed(store: Store, connection: Connection, settings: Settings, now: float, worker: str) -> tuple[int, bool]:
+    """Return how many events may be claimed, and whether that is a probe of an open circuit."""
+    limit = settings.concurrency_limit
+    if limit is not None and not _has_place(store, connection, limit, now, worker):
+        return 0, False
+    probes = None if settings.breaker is None else shared_state.admit(store, connection, settings.breaker, now)
+    if probes is None:
+        return settings.batch_size, False
+    return min(settings.batch_size, probes), True
 
 
 _HOLDERS = select(func.count(_row.lease_owner.distinct())).where(
@@ -125,18 +139,16 @@ _HOLDERS = select(func.count(_row.lease_owner.distinct())).where(
 _PLACES_LOCK = 7_364_922
 
 
-def _has_place(store: Store, connection: Connection, limit: int | None, values: dict[str, Any]) -> bool:
+def _has_place(store: Store, connection: Connection, limit: int, now: float, worker: str) -> bool:
     """Return whether fewer than `limit` other workers hold events, so that this one may.
 
     A worker handles its batch one by one: as many as hold events, so many calls of the handler there are at most. A
     lease that has run out holds no place; else a dead worker and a dead scheduler together would stop the rest.
     """
-    if limit is None:
-        return True
     if store.dialect == "postgresql":
         # Two that count at the same time would both find the last place free. SQLite has one writer at a time anyway.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PLACES_LOCK})")
-    holders: int = connection.execute(_HOLDERS, {"now": values["now"], "actor": values["actor"]}).scalar_one()
+    holders: int = connection.execute(_HOLDERS, {"now": now, "actor": worker}).scalar_one()
     return holders < limit
 
 

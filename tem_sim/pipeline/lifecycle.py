@@ -140,6 +140,16 @@ def open_events(store: Store, most: int) -> int:
     return counted
 
 
+_QUEUED = select(func.count()).select_from(processing_state).where(status_is(State.QUEUED))
+
+
+def queued_events(store: Store) -> int:
+    """Count the QUEUED events, all of them."""
+    with store.begin() as connection:
+        counted: int = connection.execute(_QUEUED).scalar_one()
+    return counted
+
+
 # --- requeue what is due
 
 _REQUEUE_DUE = update_picked(
@@ -153,12 +163,13 @@ _REQUEUE_DUE = update_picked(
 _NO_LIMIT = 2**31 - 1
 
 
-def requeue_due(store: Store, settings: Settings, *, now: float, actor: str) -> int:
+def requeue_due(store: Store, settings: Settings, *, now: float, actor: str, at_most: int | None = None) -> int:
     """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many.
 
-    No more than the limit of one tick, nor than the retry budget has tokens. What is left stays FAILED and due.
+    No more than the limit of one tick, nor than `at_most`, nor than the retry budget has tokens. What is left stays
+    FAILED and due.
     """
-    limit = _NO_LIMIT if settings.requeue_limit is None else settings.requeue_limit
+    limit = min(_NO_LIMIT if most is None else most for most in (settings.requeue_limit, at_most))
     with store.begin() as connection:
         if settings.retry_budget is None:
             return _requeue(store, connection, limit, now, actor)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from tem_sim.pipeline.backoff import Backoff, Exponential, Policy
 from tem_sim.pipeline.bounds import count, seconds
+from tem_sim.pipeline.breaker import CircuitBreaker
 from tem_sim.pipeline.retry_budget import RetryBudget
 from tem_sim.pipeline.shedding import Shedding
 
@@ -67,6 +68,7 @@ class Settings:
     concurrency_limit: int | None = None
     retry_budget: RetryBudget | None = None
     shedding: Shedding | None = None
+    breaker: CircuitBreaker | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

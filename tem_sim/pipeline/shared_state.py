@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tem_sim.pipeline.breaker import Circuit, CircuitBreaker, CircuitState
 from tem_sim.pipeline.retry_budget import Bucket, RetryBudget
 from tem_sim.pipeline.store import Store
-from tem_sim.pipeline.tables import retry_bucket
+from tem_sim.pipeline.tables import circuit, retry_bucket
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _ONE: Any = literal_column("1")
@@ -58,3 +59,63 @@ def pay_in(connection: Connection, budget: RetryBudget, first_tries: int) -> Non
     """Pay into the bucket for first tries; one that nobody has taken from yet is full."""
     if first_tries and budget.ratio:
         connection.execute(_PAY_IN, {"earned": budget.earned(first_tries), "burst": budget.burst})
+
+
+# --- the circuit
+
+_READ_CIRCUIT = select(circuit.c.state, circuit.c.since, circuit.c.calls, circuit.c.failures).where(
+    circuit.c.id == _ONE
+)
+_LOCK_CIRCUIT = _READ_CIRCUIT.with_for_update()
+_FIRST_CIRCUIT = _first(circuit, **{name: bindparam(name) for name in Circuit._fields})
+_SAVE_CIRCUIT = (
+    update(circuit)
+    .where(circuit.c.id == _ONE)
+    .values({circuit.c[name]: bindparam(f"new_{name}") for name in Circuit._fields})
+)
+
+
+def read_circuit(store: Store, now: float) -> Circuit:
+    """Return the circuit as it is; closed where nobody has reported yet."""
+    with store.begin() as connection:
+        return _circuit(connection.execute(_READ_CIRCUIT).one_or_none(), now)
+
+
+def admit(store: Store, connection: Connection, breaker: CircuitBreaker, now: float) -> int | None:
+    """Return how many events may be claimed in this transaction, None for any number.
+
+    Where it is a probe, no other gets one before this transaction ends; `probe` then notes that it was taken.
+    """
+    allowed = breaker.allowed(_circuit(connection.execute(_READ_CIRCUIT).one_or_none(), now), now)
+    if not allowed:
+        return allowed
+    return breaker.allowed(_circuit(connection.execute(_LOCK_CIRCUIT).one_or_none(), now), now)
+
+
+def probe(connection: Connection, now: float) -> None:
+    """Note that events have been claimed to see whether calls succeed again."""
+    _save(connection, Circuit(CircuitState.HALF_OPEN, now))
+
+
+def report(store: Store, breaker: CircuitBreaker, calls: int, failures: int, now: float) -> tuple[Circuit, Circuit]:
+    """Tell the circuit how calls ended; return it before and after."""
+    with store.begin() as connection:
+        found = connection.execute(_LOCK_CIRCUIT).one_or_none()
+        if found is None:
+            connection.execute(_FIRST_CIRCUIT[store.dialect], Circuit(CircuitState.CLOSED, now)._asdict())
+            found = connection.execute(_LOCK_CIRCUIT).one()
+        before = _circuit(found, now)
+        after = breaker.after(before, calls, failures, now)
+        if after != before:
+            _save(connection, after)
+    return before, after
+
+
+def _circuit(found: Any, now: float) -> Circuit:
+    if found is None:
+        return Circuit(CircuitState.CLOSED, now)
+    return Circuit(CircuitState(found.state), found.since, found.calls, found.failures)
+
+
+def _save(connection: Connection, now: Circuit) -> None:
+    connection.execute(_SAVE_CIRCUIT, {f"new_{name}": value for name, value in now._asdict().items()})

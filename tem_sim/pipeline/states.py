@@ -28,6 +28,7 @@ class Cause(StrEnum):
     RESCUE = "rescue"
     CRASHED = "crashed"
     EXPIRED = "expired"
+    RELEASE = "release"
     REPLAY = "replay"
 
 
@@ -40,7 +41,7 @@ CAUSES: dict[tuple[State | None, State], frozenset[Cause]] = {
     (State.PROCESSING, State.PROCESSED): frozenset({Cause.OK}),
     (State.PROCESSING, State.FAILED): frozenset({Cause.ERROR}),
     (State.PROCESSING, State.EXTINCT): frozenset({Cause.EXHAUSTED, Cause.CRASHED, Cause.EXPIRED}),
-    (State.PROCESSING, State.QUEUED): frozenset({Cause.RESCUE}),
+    (State.PROCESSING, State.QUEUED): frozenset({Cause.RESCUE, Cause.RELEASE}),
     (State.FAILED, State.QUEUED): frozenset({Cause.RETRY}),
     (State.EXTINCT, State.QUEUED): frozenset({Cause.REPLAY}),
 }

@@ -103,8 +103,8 @@ def _shape() -> str:
 
 
 # How an attempt ends: `lost` with its worker, `superseded` when its row has another holder by then, `expired` without a
-# call of the handler because the event's deadline has passed.
-OUTCOMES = ("ok", "error", "lost", "superseded", "expired")
+# call of the handler because the event's deadline has passed, `released` without one since calls only fail at present.
+OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "released")
 
 metadata = MetaData()
 
@@ -210,6 +210,19 @@ retry_bucket = Table(
     Column("tokens", Double, nullable=False),
     Column("filled_at", Instant, nullable=False),
     CheckConstraint("id = 1 AND tokens >= 0", name="one_bucket"),
+)
+
+
+# What the circuit breaker remembers, in one row; empty while there is none.
+circuit = Table(
+    "circuit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    CheckConstraint("id = 1 AND calls >= failures AND failures >= 0", name="one_circuit"),
 )
 
 

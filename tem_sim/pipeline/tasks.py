@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tem_sim.pipeline import claims, lifecycle, outbox, unhandled
+from tem_sim.pipeline import claims, lifecycle, outbox, shared_state, unhandled
+from tem_sim.pipeline.breaker import CircuitBreaker, CircuitState
 from tem_sim.pipeline.lifecycle import Submission, Submitted
 from tem_sim.pipeline.ports import (
     Broker,
@@ -92,35 +93,49 @@ class _Hold:
         return claims.renew(self._pipe.store, self._pipe.settings, events, now=now, worker=self._worker)
 
 
+class _CircuitOpenError(Exception):
+    """What was settled last has shown that calls only fail at present: leave the rest of the batch alone."""
+
+
 def _work_off(pipe: Pipeline, batch: Sequence[ClaimedEvent], worker: str) -> None:
     """Hand events to the handler one by one, and settle the outcomes as often as the settings say.
 
-    What is done is also settled before the lease is renewed, so that only what is still to do needs one.
+    What is done is also settled before the lease is renewed, so that only what is still to do needs one. When the
+    circuit turns out open by then, what is still to do is given back.
     """
     hold = _Hold(pipe, worker)
     together = pipe.settings.isolation is Isolation.BATCH
-    every = len(batch) if together else pipe.settings.settle_every
+    every = len(batch) if together else _settles_every(pipe.settings)
     to_do, done = deque(batch), list[Outcome]()
-    while to_do:
-        if hold.is_due:
-            if not together:
+    try:
+        while to_do:
+            if hold.is_due:
+                if not together:
+                    _settle(pipe, done, worker)
+                    done = []
+                to_do = deque(hold.keep(to_do))
+                if not to_do:
+                    break
+            if to_do[0].crash_count or len(done) >= every:
                 _settle(pipe, done, worker)
                 done = []
-            to_do = deque(hold.keep(to_do))
-            if not to_do:
-                break
-        if to_do[0].crash_count or len(done) >= every:
-            _settle(pipe, done, worker)
-            done = []
-        if _is_overdue(pipe, to_do[0]):
-            to_do = _expire_overdue(pipe, to_do, worker)
-            continue
-        event = to_do.popleft()
-        if event.crash_count:
-            _work_off_suspect(pipe, event, worker)
-        else:
-            done.append(_handle(pipe, event))
-    _settle(pipe, done, worker)
+            if _is_overdue(pipe, to_do[0]):
+                to_do = _expire_overdue(pipe, to_do, worker)
+                continue
+            event = to_do.popleft()
+            if event.crash_count:
+                _work_off_suspect(pipe, event, worker)
+            else:
+                done.append(_handle(pipe, event))
+        _settle(pipe, done, worker)
+    except _CircuitOpenError:
+        unhandled.release(pipe.store, to_do, now=pipe.clock.now(), worker=worker)
+
+
+def _settles_every(settings: Settings) -> int:
+    """Return after how many outcomes to settle: with a breaker, soon enough for it to hear of failures."""
+    breaker = settings.breaker
+    return settings.settle_every if breaker is None else min(settings.settle_every, breaker.minimum_calls)
 
 
 def _work_off_suspect(pipe: Pipeline, event: ClaimedEvent, worker: str) -> None:
@@ -184,6 +199,18 @@ def _settle(pipe: Pipeline, outcomes: Sequence[Outcome], worker: str) -> None:
     pipe.failpoints.reach("after_settle")
     if settled.notifications and not pipe.settings.outbox:
         _publish_directly(pipe, settled.notifications)
+    if pipe.settings.breaker is not None:
+        _report(pipe, pipe.settings.breaker, outcomes)
+
+
+def _report(pipe: Pipeline, breaker: CircuitBreaker, outcomes: Sequence[Outcome]) -> None:
+    """Tell the circuit how the calls went; whoever closes it announces all that was left alone meanwhile."""
+    failures = sum(outcome.error is not None for outcome in outcomes)
+    before, after = shared_state.report(pipe.store, breaker, len(outcomes), failures, pipe.clock.now())
+    if after.state is CircuitState.OPEN:
+        raise _CircuitOpenError
+    if before.state is CircuitState.HALF_OPEN:
+        _wake(pipe, lifecycle.queued_events(pipe.store))
 
 
 def _publish_directly(pipe: Pipeline, notifications: Sequence[Notification]) -> None:
@@ -197,9 +224,19 @@ def _publish_directly(pipe: Pipeline, notifications: Sequence[Notification]) -> 
 
 
 def retry_failed_events(pipe: Pipeline, *, actor: str) -> int:
-    """Requeue FAILED events that are due and wake workers for them; return how many."""
-    due = lifecycle.requeue_due(pipe.store, pipe.settings, now=pipe.clock.now(), actor=actor)
-    _wake(pipe, due)
+    """Requeue FAILED events that are due and wake workers for them; return how many.
+
+    While the circuit is open none is, and after its cool-down no more than a probe needs. That wakes a worker whether
+    anything was due or not: nobody else would, since the wake-ups of those that are QUEUED are spent.
+    """
+    breaker, probes = pipe.settings.breaker, None
+    if breaker is not None:
+        now = pipe.clock.now()
+        probes = breaker.allowed(shared_state.read_circuit(pipe.store, now), now)
+    due = 0
+    if probes != 0:
+        due = lifecycle.requeue_due(pipe.store, pipe.settings, now=pipe.clock.now(), actor=actor, at_most=probes)
+    _wake(pipe, max(due, 1) if probes else due)
     return due
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, insert, literal_column
 
 from tem_sim.pipeline.ports import ClaimedEvent
-from tem_sim.pipeline.rows import CHANGE, moved, status_is
+from tem_sim.pipeline.rows import CHANGE, REQUEUED, moved, status_is
 from tem_sim.pipeline.states import Cause, State
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import attempt, processing_state
@@ -32,6 +32,8 @@ _EXPIRE = CHANGE.where(_STILL_HELD).values(
     }
 )
 
+_RELEASE = CHANGE.where(_STILL_HELD).values({**REQUEUED, **moved(Cause.RELEASE)})
+
 
 def _record(how: str) -> Any:
     return insert(attempt).values(
@@ -44,6 +46,7 @@ def _record(how: str) -> Any:
 
 
 _RECORD_EXPIRED = _record("expired")
+_RECORD_RELEASED = _record("released")
 
 
 def expire(store: Store, events: Sequence[ClaimedEvent], *, now: float, worker: str) -> int:
@@ -51,8 +54,15 @@ def expire(store: Store, events: Sequence[ClaimedEvent], *, now: float, worker: 
     return _end(store, _EXPIRE, _RECORD_EXPIRED, events, now, worker)
 
 
+def release(store: Store, events: Sequence[ClaimedEvent], *, now: float, worker: str) -> int:
+    """Put claimed events back to QUEUED, since a call would only fail; return how many were still this worker's."""
+    return _end(store, _RELEASE, _RECORD_RELEASED, events, now, worker)
+
+
 def _end(store: Store, change: Any, record: Any, events: Sequence[ClaimedEvent], now: float, worker: str) -> int:
     """Change and record each event that this claim still holds; what has another holder by now is left alone."""
+    if not events:
+        return 0
     values = [{"id": event.event_id, "token": event.attempt_no, "now": now, "actor": worker} for event in events]
     with store.begin() as connection:
         ours = [row for row in values if connection.execute(change, row).rowcount == 1]

@@ -23,6 +23,7 @@ OUTCOME_COLOURS = {
     "superseded": "#cc79a7",
     "lost": "#7f7f7f",
     "expired": "#5c4033",
+    "released": "#56b4e9",
     "unfinished": "#bbbbbb",
 }
 _ENDS = ("ok", "error", "exhausted")

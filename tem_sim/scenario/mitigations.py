@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from tem_sim.pipeline import retry_budget, shedding
+from tem_sim.pipeline import breaker, retry_budget, shedding
 from tem_sim.scenario.base import Model
-from tem_sim.scenario.quantities import Count, Duration, Fraction, PositiveCount, PositiveRate
+from tem_sim.scenario.quantities import (
+    Count,
+    Duration,
+    Fraction,
+    PositiveCount,
+    PositiveDuration,
+    PositiveRate,
+    number_between,
+)
 
 if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
@@ -40,6 +48,30 @@ class Shedding(Model):
     def settings(self) -> shedding.Shedding:
         """Return what the pipeline's own code takes."""
         return shedding.Shedding(above=self.above, retry_after_s=self.retry_after_s)
+
+
+class Breaker(Model):
+    """A circuit that the whole fleet shares: while it is open, no event is claimed."""
+
+    failure_rate: Annotated[
+        float,
+        BeforeValidator(number_between(0.001, 1)),
+        WithJsonSchema({"type": "number", "minimum": 0.001, "maximum": 1}),
+    ] = Field(0.5, description="The share of calls that must fail for the circuit to open.")
+    minimum_calls: PositiveCount = Field(
+        20, description="Calls that a window must have seen; workers also report as often as that."
+    )
+    window_s: PositiveDuration = Field(
+        10.0, alias="window", description="How long calls are counted before it starts anew."
+    )
+    cool_down_s: PositiveDuration = Field(
+        5.0, alias="cool_down", description="How long it stays open before a few events are tried."
+    )
+    probes: PositiveCount = Field(5, description="How many events are then tried; at most a batch.")
+
+    def settings(self) -> breaker.CircuitBreaker:
+        """Return what the pipeline's own code takes."""
+        return breaker.CircuitBreaker(**dict(self))
 
 
 def warnings(scenario: Scenario) -> Iterator[str]:

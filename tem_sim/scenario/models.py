@@ -14,7 +14,7 @@ from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.handler import HandlerModel
-from tem_sim.scenario.mitigations import RetryBudget, Shedding
+from tem_sim.scenario.mitigations import Breaker, RetryBudget, Shedding
 from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
 from tem_sim.scenario.quantities import (
     Count,
@@ -122,6 +122,9 @@ class Pipeline(Model):
     shedding: Off[Shedding] = Field(
         None, description="Refuse new submissions while too many events wait; `off` to take all in."
     )
+    breaker: Off[Breaker] = Field(
+        None, description="Leave the downstream alone for a while when most calls fail; `off` to go on calling."
+    )
 
     def settings(self) -> Settings:
         """Return what the pipeline's own code takes."""
@@ -142,6 +145,7 @@ class Pipeline(Model):
             concurrency_limit=self.concurrency_limit,
             retry_budget=None if self.retry_budget is None else self.retry_budget.settings(),
             shedding=None if self.shedding is None else self.shedding.settings(),
+            breaker=None if self.breaker is None else self.breaker.settings(),
         )
 
 

@@ -95,8 +95,8 @@ class Database:
         return url.update_query_dict({"options": f"-csearch_path={schema}"})
 
     def _on_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        # SQLite's driver is told to begin; PostgreSQL's does it by itself.
-        if self._kernel.current is not None and not statement.startswith("BEGIN"):
+        # SQLite's driver is told to begin, and so locks; PostgreSQL's begins by itself, and is told to lock.
+        if self._kernel.current is not None and not statement.startswith(("BEGIN", "SELECT pg_advisory_xact_lock")):
             self.statements += 1
 
     def close(self) -> None:

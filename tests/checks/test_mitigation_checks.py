@@ -105,3 +105,30 @@ def test_a_due_row_that_waits_for_tokens_is_stuck_only_once_the_floor_would_have
         told.event(number).claim(0.0).error(1.0, 9.0)
     assert liveness(told, end_s=60.0) == "unknown"
     assert liveness(told, end_s=65.0) == "false"
+
+
+# --- the breaker
+
+
+def guarded():
+    return story(pipeline={"breaker": {"cool_down": 30}, "backoff": {"base": 10, "max_retries": 2, "jitter": "none"}})
+
+
+def test_a_claim_that_was_given_back_is_no_attempt_of_the_policys():
+    track = guarded().event(1).claim(1.0).released(2.0).claim(40.0).error(41.0, 10.0).retry(51.0)
+    track.claim(52.0).released(53.0).claim(90.0).error(91.0, 20.0).retry(111.0).claim(112.0).exhausted(113.0)
+    assert broken(track) == []
+
+
+def test_another_than_the_holder_can_not_give_an_event_back():
+    track = guarded().event(1).claim(1.0)
+    track.end(2.0, "released", started=False)
+    track.move(2.0, "QUEUED", "release", "worker-2")
+    assert broken(track, ["single_lease"]) == ["single_lease"]
+
+
+def test_a_due_row_may_wait_for_two_cool_downs_of_a_breaker_and_no_longer():
+    told = guarded()
+    told.event(1).claim(0.0).error(1.0, 10.0)
+    assert liveness(told, end_s=110.0) == "unknown"
+    assert liveness(told, end_s=150.0) == "false"

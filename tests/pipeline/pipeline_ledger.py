@@ -107,7 +107,14 @@ def bring_to(store: Store, state: State) -> ClaimedEvent | None:
     return claimed
 
 
-_ENDS = {"ok": "ok", "error": "error", "exhausted": "error", "rescue": "lost", "crashed": "lost", "expired": "expired"}
+_ENDS = {
+    "ok": "ok",
+    "error": "error",
+    "exhausted": "error",
+    "rescue": "lost",
+    "crashed": "lost",
+    "expired": "expired",
+} | {"release": "released"}
 
 
 def assert_balanced(store: Store, settings: Settings) -> None:

@@ -180,6 +180,17 @@ class Lifecycle(RuleBasedStateMachine):
             event.ends.append("expired")
             event.move("EXTINCT", "expired")
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        worker, claimed = data.draw(st.sampled_from(self.held))
+        done = unhandled.release(self.store, [claimed], now=self.now, worker=worker)
+        assert done == self.owns(worker, claimed)
+        self.held.remove((worker, claimed))
+        if done:
+            self.events[claimed.event_id].ends.append("released")
+            self.events[claimed.event_id].requeue("release", self.now)
+
     @rule(limit=st.one_of(st.none(), st.integers(1, 3)))
     def requeue(self, limit: int | None) -> None:
         done = lifecycle.requeue_due(self.store, replace(SETTINGS, requeue_limit=limit), now=self.now, actor="beat")

@@ -14,6 +14,7 @@ import pytest
 from sim_worlds import burst, scenario
 from sqlalchemy import Engine, inspect
 
+from tem_sim.checks.registry import run_checks
 from tem_sim.frames import SCHEMAS, Run
 from tem_sim.pipeline.store import StoreError
 from tem_sim.scenario.models import Scenario
@@ -55,7 +56,36 @@ NO_OUTBOX: dict[str, Any] = {
     "pipeline": {"outbox": False, "lease": "5s", "write_guard": "version"},
     "faults": [{"kind": "worker_death", "target": "workers", "edge": "before_publish", "nth": 3}],
 }
-SCENARIOS: dict[str, dict[str, Any]] = {"wild": WILD, "outage": OUTAGE, "no outbox": NO_OUTBOX}
+# Every mitigation at once, and faults that strike into them.
+MITIGATED: dict[str, Any] = {
+    **OUTAGE,
+    "arrivals": [burst(200), {"kind": "poisson", "rate": "20/s", "from": "2s", "until": "20s"}],
+    "pipeline": {
+        "sweep_after": "5s",
+        "lease": "6s",
+        "batch_size": 7,
+        "claim_order": "new_first",
+        "deadline": "14s",
+        "concurrency_limit": 4,
+        "retry_budget": {"ratio": 0.3, "floor": "5/s", "burst": 20},
+        "shedding": {"above": 150, "retry_after": "3s"},
+        "breaker": {"minimum_calls": 5, "window": "3s", "cool_down": "2s", "probes": 3},
+    },
+    "beat": {"retry_floor": "200ms"},
+    "faults": [
+        *OUTAGE["faults"],
+        {"kind": "worker_death", "target": "workers", "rate": "0.2/s", "until": "20s", "restart_after": "2s"},
+        {"kind": "worker_pause", "target": "worker-2", "edge": "before_settle", "nth": 4, "for": "9s"},
+        {"kind": "beat_doubled", "at": "3s", "for": "12s", "phase": "3ms"},
+        {"kind": "clock_skew", "target": "worker-1", "at": "5s", "for": "20s", "skew": "-2s"},
+    ],
+}
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "wild": WILD,
+    "outage": OUTAGE,
+    "no outbox": NO_OUTBOX,
+    "mitigated": MITIGATED,
+}
 
 
 def assert_equal(one: Run, two: Run) -> None:
@@ -78,6 +108,15 @@ def in_memory(made: Scenario) -> Run:
 def test_the_faults_of_these_scenarios_all_land(in_memory: Run) -> None:
     assert in_memory.faults["landed"].gt(0).all()
     assert len(in_memory.attempts) > 200
+
+
+def test_every_mitigation_has_its_hand_in_the_mitigated_one() -> None:
+    run = simulate(scenario(**MITIGATED))
+    assert {"expired", "released"} <= set(run.attempts["outcome"].astype(str))
+    counts = run.samples.set_index(run.samples["name"].astype(str))["value"]
+    assert counts["submissions_refused"] > 0
+    assert "batch" in set(run.wakeups["task"].astype(str))
+    assert not [answer for answer in run_checks(run) if answer.verdict == "false"]
 
 
 def test_twice_in_one_process(made: Scenario, in_memory: Run) -> None:

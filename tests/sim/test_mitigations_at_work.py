@@ -143,3 +143,21 @@ def test_clients_that_repeat_for_long_enough_are_all_served() -> None:
     counts = patient.samples.set_index(patient.samples["name"].astype(str))["value"]
     assert counts["submissions_rejected"] == 0 < counts["submissions_refused"]
     assert (patient.events["status"] == "PROCESSED").all()
+
+
+def test_a_breaker_spends_no_retries_on_a_downstream_that_is_away_and_lets_all_through_afterwards() -> None:
+    long = {"faults": [{"kind": "outage", "at": "0s", "for": "20s"}], "horizon": "10m"}
+    settings = {"minimum_calls": 10, "window": "5s", "cool_down": "2s", "probes": 3}
+    plain = run(**{**STORM, **long})
+    guarded = run(**{**STORM, **long, "pipeline": {**STORM["pipeline"], "breaker": settings}})
+    assert broken(guarded) == set()
+    assert (guarded.events["status"] == "PROCESSED").all()
+
+    def calls_in_the_outage(of: Run) -> int:
+        return int(of.attempts["started_s"].lt(20.0).sum())
+
+    assert calls_in_the_outage(guarded) < 0.1 * calls_in_the_outage(plain)
+    assert guarded.events["retry_count"].mean() < 0.5 * plain.events["retry_count"].mean()
+    # Woken by the scheduler and by whoever closes it; the sweep, after 60 s, is not needed.
+    assert guarded.attempts["started_s"].between(20.0, 25.0).sum() > 20
+    assert guarded.end_s < plain.end_s
