@@ -5,13 +5,24 @@ Luck comes in as uniforms, time not at all, so that the simulator and a live wor
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema, model_validator
 
-from tem_sim.scenario.base import Model
+from tem_sim.foreign.imports import ForeignError
+from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.distributions import Distribution, Lognormal
-from tem_sim.scenario.quantities import Count, Duration, Fraction, Off, PositiveCount, PositiveDuration
+from tem_sim.scenario.errors import did_you_mean
+from tem_sim.scenario.quantities import (
+    SHORTHANDS,
+    Count,
+    Duration,
+    Fraction,
+    Off,
+    PositiveCount,
+    PositiveDuration,
+)
 
 
 class Decision(NamedTuple):
@@ -58,6 +69,32 @@ class HandlerModel(Model):
     capacity: Off[Capacity] = Field(
         None, description="The downstream's capacity; `off` for one that never slows, however many call it."
     )
+    call: Off[Annotated[str, WithJsonSchema(SHORTHANDS["import_path"])]] = Field(
+        None,
+        description="A function of the user's own to call with each event, as module:name, after the downstream has "
+        "answered; `off` for none. The service time is then 0s unless it is given.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_its_own_time(cls, data: object) -> object:
+        """Let the function's own sleeps be all the time there is, where no service time is given beside it."""
+        if not isinstance(data, Mapping) or data.get("call", "off") == "off" or "service_time" in data:
+            return data
+        return {**data, "service_time": 0}
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> HandlerModel:
+        from tem_sim.foreign.handlers import handler_from
+        from tem_sim.foreign.imports import imported
+
+        try:
+            if self.call is not None:
+                handler_from(imported(self.call), self.call)
+        except ForeignError as error:
+            hint = did_you_mean(error.word, error.known) if error.word else ""
+            raise broken_rules("handler", [Broken(("call",), str(error), self.call, hint)]) from None
+        return self
 
     def decide(self, kind: str, attempt_no: int, service_u: float, luck_u: float) -> Decision:
         """Return how attempt 1, 2, ... of an event goes, from two independent uniforms in [0, 1).

@@ -1,4 +1,7 @@
-"""The downstream that the handler calls: service times, luck, outages, and a capacity that retries can exhaust."""
+"""The downstream that the handler calls: service times, luck, outages, and a capacity that retries can exhaust.
+
+Where the handler is the user's own function, it is called once the downstream has answered.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,14 @@ class Servers:
 class Dependency:
     """The handler of the simulated pipeline: calls the downstream as the scenario's handler model says."""
 
-    def __init__(self, kernel: Kernel, model: HandlerModel, streams: Streams, crash: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        model: HandlerModel,
+        streams: Streams,
+        crash: Callable[[], None],
+        own: Callable[[ClaimedEvent], None] | None = None,
+    ) -> None:
         self.kernel = kernel
         self.model = model
         self.outages = 0
@@ -71,6 +81,7 @@ class Dependency:
         self.servers = Servers(model.capacity) if model.capacity is not None else None
         self._uniform = streams.uniform
         self._crash = crash
+        self._own = own
 
     @property
     def in_flight(self) -> int:
@@ -121,6 +132,9 @@ class Dependency:
             self._queue_up(self.servers, key, decision.error, decision.service_s)
         if decision.error is not None:
             raise Refused(decision.error)
+        if self._own is not None:
+            self._own(event)
+            self.effects[key] = self.kernel.now
 
     def _queue_up(self, servers: Servers, key: tuple[int, int], error: str | None, service_s: float) -> None:
         kernel = self.kernel
@@ -136,6 +150,9 @@ class Dependency:
         kernel.sleep(done_at - kernel.now)
 
     def _note_effect(self, key: tuple[int, int], error: str | None, at_s: float) -> None:
-        """Note the side effect as soon as the call is made: it happens even if the caller dies or stops waiting."""
-        if error is None:
+        """Note the side effect as soon as the call is made: it happens even if the caller dies or stops waiting.
+
+        What the user's own function does is done when it returns; nobody can tell when before that.
+        """
+        if error is None and self._own is None:
             self.effects[key] = at_s

@@ -30,6 +30,7 @@ from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults import INFLICT, FaultLog, Infliction
 from tem_sim.sim.gateway import Gateway, PubSub
 from tem_sim.sim.kernel import Kernel
+from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
 from tem_sim.sim.workers import Worker
 from tem_sim.versions import versions
@@ -55,12 +56,14 @@ def simulate(
     `SimulationError` when code under simulation lets an exception escape, `StoreError` for an unusable store.
     """
     world = World(scenario, scenario.seed if seed is None else seed, store, progress)
-    try:
-        with _interruptible(world.kernel), _rarely_collecting():
-            world.run()
-        return world.read_out()
-    finally:
-        world.close()
+    # To the very end: what unwinds when the world is closed may be the user's own code.
+    with simulated(world.own_code):
+        try:
+            with _interruptible(world.kernel), _rarely_collecting():
+                world.run()
+            return world.read_out()
+        finally:
+            world.close()
 
 
 class World:
@@ -91,7 +94,9 @@ class World:
             loss=scenario.broker.loss,
             luck=self.streams.stream("wakeup-loss"),
         )
-        self.dependency = Dependency(self.kernel, scenario.handler, self.streams, self._crash)
+        self.own_code = own_code(scenario, self.kernel, self.streams)
+        own = self.own_code.handle if self.own_code is not None and self.own_code.handles else None
+        self.dependency = Dependency(self.kernel, scenario.handler, self.streams, self._crash, own)
         self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()

@@ -23,9 +23,11 @@ class Shell:
 
     def put_files(self, page: Path) -> None:
         """Write the blocks of a page that are meant to be files."""
-        for block in blocks(page, "yaml"):
+        for block in blocks(page, "yaml", "python"):
             if block.file:
-                (self.folder / block.file).write_text(block.text, encoding="utf-8")
+                file = self.folder / block.file
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(block.text, encoding="utf-8")
 
     def run(self, command: Command) -> tuple[str, int]:
         """Return what a command prints, stderr included, and its exit code; the same line is not run twice."""
