@@ -176,12 +176,6 @@ class Beat(Model):
         description="Adaptive polling: each tick of retry_failed_events that fills requeue_limit halves the wait to "
         "the next, down to this; each other tick doubles it, up to the period. `off` for the fixed period.",
     )
-    retry_floor_s: Off[PositiveDuration] = Field(
-        None,
-        alias="retry_floor",
-        description="Adaptive polling: each tick of retry_failed_events that fills requeue_limit halves the wait for the "
-        "next, down to this; each other tick doubles it, up to the period. `off` for the fixed period.",
-    )
 
 
 class Broker(Model):

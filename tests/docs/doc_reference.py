@@ -54,7 +54,6 @@ _LINKS = {
     "RetryBudget": "[retry budget](#pipelineretry_budget)",
     "Shedding": "[shedding](#pipelineshedding)",
     "Breaker": "[breaker](#pipelinebreaker)",
-    "Breaker": "[breaker](#pipelinebreaker)",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -102,7 +101,6 @@ _SECTIONS: dict[str, type[Model]] = {
     "import": policy.ImportedBackoff,
     "retry budget": mitigations.RetryBudget,
     "shedding": mitigations.Shedding,
-    "breaker": mitigations.Breaker,
     "breaker": mitigations.Breaker,
     "workers": models.Workers,
     "beat": models.Beat,
