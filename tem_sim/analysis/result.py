@@ -28,11 +28,11 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        parts = [self.title, self.verdict, "", self.table.to_string(max_rows=SHOWN_ROWS, float_format=_short)]
+        parts = [self.title, self.verdict, "", self.table.to_string(max_rows=SHOWN_ROWS, float_format=short)]
         return "\n".join([*parts, *([""] if self.notes else []), *(f"· {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(max_rows=SHOWN_ROWS, float_format=_short, border=0)
+        table = self.table.to_html(max_rows=SHOWN_ROWS, float_format=short, border=0)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
             f"<div><b>{escape(self.title)}</b><p>{escape(self.verdict)}</p>{table}"
@@ -41,6 +41,7 @@ class Result:
         )
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Return a number to four digits, and large ones in full."""
     # `.4g` alone would write 1e+04 for ten thousand.
     return f"{value:,.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"

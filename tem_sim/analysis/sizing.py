@@ -22,7 +22,7 @@ from tem_sim.analysis.result import Result
 from tem_sim.analysis.retry_theory import retry_horizon
 from tem_sim.pipeline.backoff import MAX_DELAY_S, Policy
 from tem_sim.scenario.policy import BackoffModel
-from tem_sim.scenario.quantities import duration_s, positive_duration_s
+from tem_sim.scenario.quantities import argument, duration_s, positive_duration_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,17 +109,17 @@ def size(
     if not 0 < p_extinct < 1:
         raise ValueError(f"p_extinct: must be above 0 and below 1, got {p_extinct}")
     ask = Ask(
-        outage_s=positive_duration_s(outage),
+        outage_s=argument(positive_duration_s, "outage", outage),
         p_extinct=p_extinct,
-        fail_s=duration_s(fail_time),
-        period_s=None if tick is None else positive_duration_s(tick),
-        latency_s=None if added_latency is None else positive_duration_s(added_latency),
+        fail_s=argument(duration_s, "fail_time", fail_time),
+        period_s=None if tick is None else argument(positive_duration_s, "tick", tick),
+        latency_s=None if added_latency is None else argument(positive_duration_s, "added_latency", added_latency),
         seed=seed,
     )
     keys = {
         "growth": growth,
-        "base": positive_duration_s(base),
-        "cap": cap if cap == "off" else positive_duration_s(cap),
+        "base": argument(positive_duration_s, "base", base),
+        "cap": cap if cap == "off" else argument(positive_duration_s, "cap", cap),
     }
     given = Option(GIVEN, keys | {"jitter": jitter, "max_retries": max_retries, **more})
     options = {GIVEN: given}

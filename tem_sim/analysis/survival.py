@@ -23,7 +23,7 @@ from tem_sim.analysis.retry_theory import retry_horizon
 from tem_sim.analysis.statistics import wilson
 from tem_sim.analysis.ticked import under_tick
 from tem_sim.pipeline.backoff import MAX_DELAY_S
-from tem_sim.scenario.quantities import duration_s, positive_duration_s
+from tem_sim.scenario.quantities import argument, duration_s, positive_duration_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,8 @@ def outage_survival(
     import pandas as pd
 
     named = lineup(jitters() if policies is None else policies)
-    fail_s, period_s = duration_s(fail_time), None if tick is None else positive_duration_s(tick)
+    fail_s = argument(duration_s, "fail_time", fail_time)
+    period_s = None if tick is None else argument(positive_duration_s, "tick", tick)
     lengths_s = sorted(_lengths_s(named, outages))
     rows = [
         row
@@ -98,7 +99,7 @@ def outage_survival(
 def _lengths_s(named: Mapping[str, Policy], outages: Sequence[str | float] | None) -> list[float]:
     """Return the lengths given, or some that span the policies' horizons evenly on a logarithmic scale."""
     if outages is not None:
-        return [positive_duration_s(length) for length in outages]
+        return [argument(positive_duration_s, "outages", length) for length in outages]
     horizons = [retry_horizon(policy) for policy in named.values()]
     ends_s = [end_s for one in horizons for end_s in (one.mean_s, one.max_s) if 0 < end_s < MAX_DELAY_S]
     if not ends_s:

@@ -20,6 +20,7 @@ from tem_sim.cli.report import report
 from tem_sim.cli.run import run
 from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
+from tem_sim.cli.studies import study
 from tem_sim.cli.validate_model import validate_model
 
 EXITS = (
@@ -75,3 +76,4 @@ def _root(
 
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(study)

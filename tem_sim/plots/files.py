@@ -16,6 +16,7 @@ from tem_sim.plots.style import SIZE_INCHES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from tem_sim.frames import Run
 
@@ -49,16 +50,20 @@ def save_plots(run: Run, folder: str | Path, kind: str = "png", dpi: int = 130) 
         raise ValueError(f"kind must be one of {', '.join(_METADATA)}, got {kind!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(run, name, folder / f"{name}.{kind}", kind, dpi) for name in PLOTS]
+    for name, plot in PLOTS.items():
+        save_figure(lambda figure, plot=plot: plot(run, figure.add_subplot()), folder / f"{name}.{kind}", dpi=dpi)
+    return [folder / f"{name}.{kind}" for name in PLOTS]
 
 
-def _save(run: Run, name: str, path: Path, kind: str, dpi: int) -> Path:
+def save_figure(
+    draw: Callable[[Figure], object], path: Path, *, size: tuple[float, float] = SIZE_INCHES, dpi: int = 130
+) -> None:
+    """Let `draw` fill a figure and write it as its path's suffix says, `.png` or `.svg`."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     # A Figure of its own touches neither pyplot's state nor a display.
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    PLOTS[name](run, figure.add_subplot())
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure)
     with mpl.rc_context({"svg.hashsalt": "tem_sim"}):
-        figure.savefig(path, dpi=dpi, metadata=_METADATA[kind])
-    return path
+        figure.savefig(path, dpi=dpi, metadata=_METADATA[path.suffix[1:]])

@@ -78,6 +78,14 @@ def positive_duration_s(value: object) -> float:
     return seconds
 
 
+def argument(parse: Callable[[object], float], name: str, value: object) -> float:
+    """Parse a quantity that was given to a function rather than in a file; ValueError with its name and value."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}, got {value!r}") from None
+
+
 def rate_per_s(value: object) -> float:
     """Return a rate per second; must be finite and not negative."""
     if isinstance(value, str):
