@@ -36,7 +36,8 @@ events:
 # The pipeline under test. Each protection can be switched off, to see what it is for.
 pipeline:
   backoff:
-    growth: exponential   # fixed, linear, exponential, polynomial, fibonacci, explicit; or {preset: sidekiq}
+    growth: exponential   # fixed, linear, exponential, polynomial, fibonacci, explicit; or {preset: sidekiq};
+                          # or your own code: my_pkg.backoff:policy
     base: ${base}
     factor: 2
     cap: 60s
@@ -67,6 +68,7 @@ handler:
   kinds:
     poison: {effect: fail}    # kill: it takes its worker with it
 # capacity: {servers: 32, queue: 1000, timeout: 1s}   # a downstream that slows under load
+# call: my_pkg.handlers:charge                        # a function of your own, called with each event
 
 users: {count: 100, connected: 1.0}
 # users: {count: 100, session: {kind: exponential, mean: 10m}, away: {kind: exponential, mean: 30s}}
@@ -83,6 +85,12 @@ faults:
 # - {kind: wakeups_lost, at: 10s, for: 60s, probability: 0.5}
 # - {kind: gateway_disconnect, at: 10s, for: 5s, fraction: 0.5}
 # - {kind: clock_skew, target: worker-1, at: 10s, for: 60s, skew: -30s, drift: 50ppm}
+
+# What a run is held to: the run fails when one is broken. avg, min, max, med, p(95), count, rate, value.
+thresholds:
+  drain_s: max<2m
+  lost_events: count==0
+# latency_s: [p(95)<60s, {threshold: max<5m, strict: false}]    # strict: false only warns
 
 # expect: {violations: [retry_count]}   # checks that this scenario is meant to break
 """
