@@ -29,9 +29,14 @@ def made(wish: Wanted) -> Page:
     return Page(wish.page, text, BeautifulSoup(text, "html.parser"), facts, wish.folders)
 
 
+HELD = {"amplification": "max<1.5", "events": {"threshold": "count>2", "strict": False}, "drain_s": "max<1s"}
+
+
 def stale():
     """A run that breaks a check which it is meant to break, and one which it is not; its name is hostile."""
-    told = story(scenario="<script>alert(1)</script> & co", expect={"violations": ["retry_count"]}).fault(1.0, 9.0)
+    told = story(
+        scenario="<script>alert(1)</script> & co", expect={"violations": ["retry_count"]}, thresholds=HELD
+    ).fault(1.0, 9.0)
     told.event(1).claim(2.0).error(2.1, 10.0).retry(12.5).claim(12.6).error(12.7, 20.0).retry(33.0).claim(33.1)
     told.events[0]["retry_count"] = 1
     told.event(2).claim(2.0).ok(2.2, shown=2)

@@ -128,6 +128,13 @@ def test_the_worst_event_is_told_step_by_step(storm_page):
     assert {"claimed", "called", "answered", "failed", "due"} <= set(steps)
 
 
+def test_thresholds_stand_in_the_head_with_what_they_came_to(odd_page, storm_page):
+    table = odd_page.tree.header.find("table")
+    rows = {words(cells[0]): words(cells[2]) for row in table.tbody("tr") if (cells := row(["th", "td"]))}
+    assert rows == {"events": "? not met, only warns", "amplification": "✘ not met", "drain_s": "✔ met"}
+    assert storm_page.tree.header.find("table") is None
+
+
 def test_offending_rows_stand_open_where_nobody_expected_them(odd_page):
     shown = {words(one.summary).partition(":")[0]: one.has_attr("open") for one in odd_page.tree.find_all("details")}
     assert shown["notifications"]

@@ -85,8 +85,10 @@ def test_the_story_of_a_run_names_what_went_wrong_and_what_did_not():
     sentences = narrative(judge(one.run()))
     assert sentences[0] == "1 time a user was told again."
     assert sentences[1] == "1 of 3 attempts were retries; the worst second started 1 of them, 1 times their mean rate."
-    assert sentences[2] == "The last fault ended at 5 s; 8.5 s later the backlog was back at its level before."
-    assert sentences[3].startswith("Of the events that were PROCESSED, half within ")
+    assert (
+        sentences[2] == "The last fault ended at 5 s; 8.5 s later the backlog was back to what it was before the first."
+    )
+    assert sentences[3] == "Half of the events that were PROCESSED took at most 2.5 s from their submit."
 
 
 def test_the_story_of_a_run_that_left_rows_behind_says_so():

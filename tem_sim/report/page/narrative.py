@@ -61,25 +61,24 @@ def _recovery(outcome: Outcome) -> str:
         return _sentence(f"no time to drain can be given: {why_missing('drain_s', run)}")
     ended = f"The last fault ended at {duration(float(landed['end_s'].fillna(run.end_s).max()))}"
     if not drain_s:
-        back = "the backlog was at its level before by then"
+        back = "the backlog was no higher by then than before the first"
     else:
-        back = f"{duration(drain_s)} later the backlog was back at its level before"
+        back = f"{duration(drain_s)} later the backlog was back to what it was before the first"
     again = f", and {duration(recovery_s)} later for good" if recovery_s > drain_s else ""
     return f"{ended}; {back}{again}."
 
 
 def _latency(outcome: Outcome) -> str:
     numbers = outcome.metrics
-    parts = [
-        f"{share} within {duration(numbers[name])}"
-        for share, name in (("half", "latency_p50_s"), ("95 %", "latency_p95_s"), ("99 %", "latency_p99_s"))
-        if not math.isnan(numbers[name])
-    ]
-    if not parts:
+    shares = (("Half of", "latency_p50_s"), ("95 % of", "latency_p95_s"), ("99 % of", "latency_p99_s"))
+    known = [(share, duration(numbers[name])) for share, name in shares if not math.isnan(numbers[name])]
+    if not known:
         return _sentence(f"no latency can be given: {why_missing('latency_p50_s', outcome.run)}")
+    (share, first), *others = known
+    more = "".join(f", {share} them {seconds}" for share, seconds in others)
     told = numbers["delivery_p95_s"]
     users = "" if math.isnan(told) else f"; 95 % of the notifications shown were on screen within {duration(told)}"
-    return f"Of the events that were PROCESSED, {', '.join(parts)} of their submit{users}."
+    return f"{share} the events that were PROCESSED took at most {first} from their submit{more}{users}."
 
 
 def _sentence(text: str) -> str:
