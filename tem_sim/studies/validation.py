@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
 FULL = Plan(tuple(Point(c, load, jitter) for c in SERVERS for load in LOADS for jitter in JITTERS), 1500, 10, 0.02)
 # Small enough for CI; what so few events cannot tell to 2 % need only be right to 5 %.
-QUICK = Plan((Point(1, 0.8, "decorrelated"), Point(8, 0.8, "none"), Point(16, 0.8, "full")), 200, 5, 0.05)
+QUICK = Plan((Point(1, 0.8, "decorrelated"), Point(8, 0.8, "none"), Point(16, 0.8, "full")), 150, 4, 0.05)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

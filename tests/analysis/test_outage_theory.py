@@ -13,7 +13,7 @@ from tem_sim.pipeline.backoff import Additive, Backoff, Decorrelated, Equal, Exp
 from tem_sim.pipeline.presets import PRESETS, preset_policy
 
 
-def drawn(policy, outage_s, events=20_000, extra_s=0.0, seed=1):
+def drawn(policy, outage_s, events=8_000, extra_s=0.0, seed=1):
     """Follow events through an outage one by one, asking the policy whether to give up as the pipeline does."""
     rng = np.random.default_rng(seed)
     extinct = 0
@@ -79,7 +79,7 @@ def test_it_agrees_with_events_followed_one_by_one(policy, outage_s):
     share = made.value[0]
     assert 0.02 < share < 0.9
     assert drawn(policy, outage_s) == pytest.approx(
-        share, abs=4 * math.sqrt(share * (1 - share) / 20_000) + made.error[0]
+        share, abs=4 * math.sqrt(share * (1 - share) / 8_000) + made.error[0]
     )
 
 
@@ -87,7 +87,7 @@ def test_time_spent_besides_the_delays_helps_to_outlive_the_outage():
     policy = Backoff(Exponential(1.0), Full(), max_retries=3)
     later = extinct_in_outage(policy, 8.0, extra_s=0.5).value[0]
     assert later < extinct_in_outage(policy, 8.0).value[0]
-    assert drawn(policy, 8.0, extra_s=0.5) == pytest.approx(later, abs=0.015)
+    assert drawn(policy, 8.0, extra_s=0.5) == pytest.approx(later, abs=0.02)
 
 
 def test_an_outage_shorter_than_the_least_horizon_kills_nothing():

@@ -20,14 +20,14 @@ def changed(scenario: Scenario, **sections: object) -> Scenario:
 
 @pytest.mark.parametrize("jitter", ["none", "full"])
 def test_with_the_schedulers_tick_the_simulator_does_the_same_to_the_microsecond(jitter):
-    scenario = scenario_at(Point(4, 0.8, jitter), 100)
+    scenario = scenario_at(Point(4, 0.5, jitter), 120)
     seen = attempts_as_logged(simulate(scenario, 7))
     assert len(seen) > 300
     assert furthest_apart_s(seen, ideal_queue(scenario, 7, tick_s=scenario.beat.retry_every_s)) < 1.5e-6
 
 
 def test_a_latency_that_the_ideal_queue_does_not_have_is_seen():
-    scenario = changed(scenario_at(Point(4, 0.8, "none"), 50), store={"latency": 0.001})
+    scenario = changed(scenario_at(Point(4, 0.5, "none"), 20), store={"latency": 0.001})
     seen = attempts_as_logged(simulate(scenario, 7))
     assert furthest_apart_s(seen, ideal_queue(scenario, 7, tick_s=scenario.beat.retry_every_s)) > 1e-4
 
