@@ -21,8 +21,8 @@ full = Backoff(Exponential(2.0), Full(), cap_s=60.0, max_retries=5, name="full")
 panels = jitter_panels(jitter_study([full, "aws-full", "celery-autoretry"], n=10_000))
 
 # %% [markdown]
-# Celery draws whole seconds, Sidekiq grows with the fourth power of the retry number: quirks that are reproduced,
-# each with its source. A policy says what it does:
+# Other systems' policies come with their quirks: Celery's draws whole seconds, and gives up after three retries
+# unless it is told otherwise. `tem-sim policies` lists them, each with its source. A policy says what it does:
 
 # %%
 from tem_sim import delay_table
@@ -34,6 +34,7 @@ describe(full)
 import pandas as pd
 
 pd.DataFrame(delay_table(full, 5)).round(2)
+
 
 # %% [markdown]
 # ## A rule of your own

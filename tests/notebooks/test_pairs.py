@@ -3,13 +3,11 @@
 import base64
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from notebook_pairs import FOLDER, SOURCES, notebook_of, source_of, text_of, unrun
 
-sys.path.insert(0, str(FOLDER))
 MOST_BYTES = 300_000
 NAMES = [
     "01_first_storm",
@@ -45,9 +43,14 @@ def test_the_notebook_says_what_its_source_says(source: Path) -> None:
     assert cells == wanted, "make notebooks writes it anew"
 
 
+def with_even_gaps(text: str) -> str:
+    """Return a source with one blank line between cells: jupytext and ruff put two at different places."""
+    return re.sub(r"\n{2,}(?=# %%)", "\n\n", text)
+
+
 @each
 def test_a_source_comes_back_from_its_notebook_as_it_was(source: Path) -> None:
-    assert source_of(unrun(source)) == source.read_text(encoding="utf-8")
+    assert with_even_gaps(source_of(unrun(source))) == with_even_gaps(source.read_text(encoding="utf-8"))
 
 
 @each
