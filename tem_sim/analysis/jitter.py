@@ -90,7 +90,8 @@ def stretches(policies: Mapping[str, Policy], retries: int, reference: str) -> d
         raise ValueError(f"reference: must be one of {', '.join(policies)}, got {reference!r}")
     common = min(retries_of(policy, retries) for policy in policies.values())
     means_s = {name: mean_delay_s(policy, common) for name, policy in policies.items()}
-    return {name: means_s[reference] / mean_s if mean_s > 0 else math.nan for name, mean_s in means_s.items()}
+    # Waits of less than a microsecond are none, as far as the store can tell.
+    return {name: means_s[reference] / mean_s if mean_s > 1e-6 else math.nan for name, mean_s in means_s.items()}
 
 
 def mean_delay_s(policy: Policy, retries: int) -> float:

@@ -106,14 +106,27 @@ class _Limited:
             if not queue:
                 number = self.numbers[0]
             if self.numbers and self.numbers[0] == number:
-                queue.append(self._in_order(self.coming.pop(heappop(self.numbers))))
+                self._join(queue, self._in_order(self.coming.pop(heappop(self.numbers))), number)
             self._start(_taken(queue, self.limit), number)
             number += 1
         return self.due_s, self.starts_s
 
+    def _join(self, queue: deque[Rows], rows: Rows, number: int) -> None:
+        """Put rows behind those that wait already, which came due before the last tick, and so before them.
+
+        But for a row that came due upon the last tick, which had just released it: its number may go before others'.
+        """
+        if queue and self._due_micros(rows[:1])[0] <= 1e6 * self.tick.at_s(number - 1):
+            rows = self._in_order([*queue, rows])
+            queue.clear()
+        queue.append(rows)
+
     def _in_order(self, parts: list[Rows]) -> Rows:
         rows = np.concatenate(parts)
-        return rows[np.lexsort((rows, self.due_s[self.made[rows], rows]))]
+        return rows[np.lexsort((rows, self._due_micros(rows)))]
+
+    def _due_micros(self, rows: Rows) -> Floats:
+        return np.asarray(np.rint(1e6 * self.due_s[self.made[rows], rows]))
 
     def _start(self, rows: Rows, number: int) -> None:
         now_s = float(self.tick.at_s(number))
