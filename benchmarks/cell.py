@@ -55,6 +55,18 @@ def _orm2(n: int) -> Iterable[Measurement]:
     return [naive_orm.measure(n, two_commits=True)]
 
 
+def _jitter(n: int) -> Iterable[Measurement]:
+    from benchmarks import jitter
+
+    return [jitter.measure_study(n)]
+
+
+def _jitter_loop(n: int) -> Iterable[Measurement]:
+    from benchmarks import jitter
+
+    return [jitter.measure_loop(n)]
+
+
 CELLS: dict[str, Callable[[int], Iterable[Measurement]]] = {
     "storm": _storm,
     "crowded": _crowded,
@@ -63,6 +75,8 @@ CELLS: dict[str, Callable[[int], Iterable[Measurement]]] = {
     "simpy": _simpy,
     "orm": _orm,
     "orm2": _orm2,
+    "jitter": _jitter,
+    "jitter_loop": _jitter_loop,
 }
 
 

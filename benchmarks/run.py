@@ -97,6 +97,34 @@ def scaling_figures(few: int, many: int, times: int) -> list[Figure]:
     ]
 
 
+# --- jitter
+
+
+def jitter_figures(rows: int, times: int) -> list[Figure]:
+    """Return what the jitter study of so many rows takes, against a loop over a fiftieth of them."""
+    rounds = []
+    for number in range(times):
+        say(f"jitter {number + 1}/{times}: {rows:,} rows")
+        rounds.append(
+            {
+                entry.name: entry
+                for cell, n in (("jitter", rows), ("jitter_loop", rows // 50))
+                for entry in measured(cell, n)
+            }
+        )
+    study = [held["jitter"] for held in rounds]
+    return [
+        Figure(
+            f"jitter study, {rows:,} rows × 5 × 6, CPU", "s", tuple(one.cpu_s for one in study), 10.0, at_least=False
+        ),
+        Figure("wall time of that, shared machine", "s", tuple(one.wall_s for one in study)),
+        Figure("peak memory of that", "MB", tuple(one.peak_mb for one in study)),
+        Figure("retries per CPU second, three seeds", "/s", over(rounds, rate_per_s("jitter"))),
+        Figure("a loop over rows and retries", "/s", over(rounds, rate_per_s("jitter loop"))),
+        Figure("jitter study / loop", "×", over(rounds, ratio(["jitter"], ["jitter loop"]))),
+    ]
+
+
 # --- the command line
 
 
@@ -145,6 +173,7 @@ def main() -> None:
         rounds.append(one_round(events, 200 if options.quick else 1_000))
     figures = storm_figures(rounds)
     figures += scaling_figures(events, many, 1 if options.quick else 2)
+    figures += jitter_figures(100_000 if options.quick else 1_000_000, 1 if options.quick else 3)
     figures += startup_figures(3 if options.quick else 10)
     about = host.described() | {"events": str(events), "attempts": str(rounds[0]["storm"].count)}
     if options.json:
