@@ -51,9 +51,16 @@ def opened(browser):
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("name", ["storm_page", "odd_page"])
+@pytest.mark.parametrize(
+    ("name", "viewport", "scheme"),
+    [
+        ("storm_page", DESK, "light"),
+        ("storm_page", PHONE, "dark"),
+        ("odd_page", DESK, "dark"),
+        ("odd_page", PHONE, "light"),
+    ],
+    ids=["storm on a desk", "storm on a phone", "odd runs on a desk", "odd runs on a phone"],
+)
 def test_the_verdict_is_seen_at_once_and_nothing_leaves_the_page(name, viewport, scheme, request, opened):
     page, heard = opened(request.getfixturevalue(name).file, viewport, scheme)
     assert heard == []

@@ -60,15 +60,19 @@ def test_the_same_run_makes_the_same_bytes_elsewhere_and_without_a_home(storm_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.html", "elsewhere"]
 
 
-def test_a_run_that_cannot_be_loaded_is_the_user_s_to_mend(tmp_path):
-    with pytest.raises(RunError, match=r"nothing here: no run here \(no run\.json\)"):
-        execute(notebook([tmp_path / "nothing here"]))
+def only(source):
+    """Return a notebook of one cell."""
+    made = notebook([])
+    made.cells = [{**made.cells[0], "id": "mine", "source": source}]
+    return nbformat.from_dict(made)
 
 
-def test_a_cell_that_fails_is_told_with_its_name_and_its_traceback(tmp_path):
-    broken = notebook([tmp_path])
-    broken.cells[:] = [{**broken.cells[0], "id": "mine", "source": "1 / 0"}]
-    broken = nbformat.from_dict(broken)
+def test_a_run_that_cannot_be_loaded_is_the_user_s_to_mend():
+    with pytest.raises(RunError, match="the message as it is"):
+        execute(only("class RunError(Exception): pass\n\nraise RunError('the message as it is')"))
+
+
+def test_a_cell_that_fails_is_told_with_its_name_and_its_traceback():
     with pytest.raises(ReportError, match=r"cell mine of the report failed: ZeroDivisionError") as caught:
-        execute(broken)
+        execute(only("1 / 0"))
     assert "\x1b" not in str(caught.value)
