@@ -21,18 +21,18 @@ from tem_sim.pipeline.presets import preset_policy
 if TYPE_CHECKING:
     from tem_sim.pipeline.backoff import Policy
 
-    Policies: TypeAlias = Mapping[str, Policy] | Sequence[str | Policy] | Policy | str
+    Policies: TypeAlias = Mapping[str, Policy | str] | Sequence[str | Policy] | Policy | str
 
 REPLICATIONS = 10
 
 
 def lineup(policies: Policies) -> dict[str, Policy]:
-    """Return the policies by name: a mapping as it is, presets by their names, other values by their own.
+    """Return the policies by name: those of a mapping by its keys, presets by their names, other values by their own.
 
     ValueError where there is none, where a value has no name of its own, or where two have the same.
     """
     if isinstance(policies, Mapping):
-        found = dict(policies)
+        found = {name: preset_policy(value) if isinstance(value, str) else value for name, value in policies.items()}
     else:
         several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
         found = {}

@@ -11,6 +11,7 @@ def test_policies_come_by_mapping_by_preset_or_by_their_own_name():
     own = Backoff(Fixed(1), name="own")
     assert lineup({"a": own}) == {"a": own}
     assert lineup(["sidekiq", own]) == {"sidekiq": PRESETS["sidekiq"].policy, "own": own}
+    assert lineup({"theirs": "sidekiq"}) == {"theirs": PRESETS["sidekiq"].policy}
     assert lineup("sidekiq") == {"sidekiq": PRESETS["sidekiq"].policy}
     assert lineup(own) == {"own": own}
 
