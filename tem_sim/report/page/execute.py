@@ -66,6 +66,9 @@ def _run_cells(client: NotebookClient, log: TextIO, folder: Path, progress: Call
     except (DeadKernelError, RuntimeError) as error:
         log.seek(0)
         raise ReportError(f"the report's kernel failed: {error}\n{log.read()}".rstrip()) from error
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
 
 
 @contextmanager
