@@ -16,7 +16,7 @@ from tem_sim.analysis.cohort import delays_of, retries_of
 from tem_sim.analysis.columns import interval_words, mean_columns
 from tem_sim.analysis.delay_fit import FIT_COLUMNS, FIT_NOTES, fit_row, fit_verdict, judged
 from tem_sim.analysis.jitter_rows import Question, replicated, width_words
-from tem_sim.analysis.lineup import REPLICATIONS, jitters, lineup, seed_list
+from tem_sim.analysis.lineup import REPLICATIONS, jitters, retrying, seed_list
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.statistics import false_discoveries, paired
 
@@ -73,7 +73,7 @@ def jitter_study(
     starts each when it is due. `fail_s`: how long an attempt takes to fail. `seeds`: replications, ten unless n is
     large. `reference`: the policy whose mean delay the others are matched to, the first by default.
     """
-    named = lineup(jitters(max_retries=retries) if policies is None else policies)
+    named = retrying(jitters(max_retries=retries) if policies is None else policies)
     reference = next(iter(named)) if reference is None else reference
     seeds = _replications(n) if seeds is None else seeds
     asked = Question(n, retries, tuple(sorted(widths_s)), tick, fail_s, seed_list(seeds))

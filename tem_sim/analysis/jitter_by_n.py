@@ -13,7 +13,7 @@ from tem_sim.analysis.bursts import Bursts, bursts
 from tem_sim.analysis.cohort import storm_of
 from tem_sim.analysis.columns import mean_columns
 from tem_sim.analysis.jitter_rows import width_words
-from tem_sim.analysis.lineup import jitters, lineup, seed_list
+from tem_sim.analysis.lineup import jitters, retrying, seed_list
 from tem_sim.analysis.result import Result
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def peak_by_n(
 ) -> Result:
     """Return the most retries that start within `width_s`, over all retries, for each policy and number of rows.
 
-    Table: policy, n, peak (mean and t interval over the seeds), peak_share of n, which passes 1 where several retries of
+    Table: policy, n, peak (mean and t interval over the seeds), peak_share of n, above 1 where several retries of
     a row fall into one bin.
     """
     import pandas as pd
 
-    named = lineup(jitters(max_retries=retries) if policies is None else policies)
+    named = retrying(jitters(max_retries=retries) if policies is None else policies)
     sizes, listed = sorted({int(n) for n in ns}), seed_list(seeds)
     rows = []
     for name, policy in named.items():

@@ -46,6 +46,15 @@ def lineup(policies: Policies) -> dict[str, Policy]:
     return found
 
 
+def retrying(policies: Policies) -> dict[str, Policy]:
+    """Return the policies by name; ValueError also where one makes no retries, of which there is nothing to see."""
+    found = lineup(policies)
+    for name, policy in found.items():
+        if policy.max_retries == 0:
+            raise ValueError(f"policies: {name} makes no retries; leave it out")
+    return found
+
+
 def jitters(
     base_s: float = 10.0, factor: float = 2.0, cap_s: float | None = None, max_retries: int | None = 5
 ) -> dict[str, Policy]:

@@ -75,7 +75,7 @@ def storm_peaks(runs: Runs, widths_s: Sequence[float] = WIDTHS_S) -> Result:
         verdict=_verdict(table, width_s),
         table=table,
         notes=(
-            f"{min(map(len, named.values()))} or more runs per variant; means with 95 % t intervals where there are two.",
+            f"{min(map(len, named.values()))} or more runs per variant; means, with 95 % t intervals from two on.",
             "Counted where the handler call began, from the run's start to its end; nothing is cut off or smoothed.",
             "Tick: rows that one tick of retry_failed_events released.",
         ),

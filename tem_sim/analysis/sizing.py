@@ -72,7 +72,16 @@ class Option:
 
     @cached_property
     def policy(self) -> Policy:
-        return _read().validate_python(dict(self.keys)).policy()
+        from pydantic import ValidationError
+
+        try:
+            return _read().validate_python(dict(self.keys)).policy()
+        except ValidationError as error:
+            # What is wrong with the keys, without pydantic's account of all the models that it tried.
+            told = [
+                (".".join(map(str, one["loc"][1:])) or "backoff", one["msg"], one["input"]) for one in error.errors()
+            ]
+            raise ValueError("; ".join(f"{key}: {what}, got {value!r}" for key, what, value in told)) from None
 
     def changed(self, change: str, value: object) -> Option:
         return Option(change, {**self.keys, change: value})
@@ -242,7 +251,8 @@ def _verdict(table: pd.DataFrame, options: Mapping[str, Option], best: str | Non
 
 
 def _reach(row: pd.Series[float]) -> str:
-    return f"{seconds_words(float(row['horizon_min_s']))} to {seconds_words(float(row['horizon_max_s']))}"
+    least_s, most_s = float(row["horizon_min_s"]), float(row["horizon_max_s"])
+    return f"{seconds_words(least_s)} to {seconds_words(most_s)}" if math.isfinite(most_s) else "without end"
 
 
 def _told(change: str, option: Option | None) -> str:

@@ -103,7 +103,7 @@ def _lengths_s(named: Mapping[str, Policy], outages: Sequence[str | float] | Non
     horizons = [retry_horizon(policy) for policy in named.values()]
     ends_s = [end_s for one in horizons for end_s in (one.mean_s, one.max_s) if 0 < end_s < MAX_DELAY_S]
     if not ends_s:
-        raise ValueError("outages: must be given, since none of the policies ever gives up; such as ['30s', '5m']")
+        raise ValueError("outages: must be given where no policy both waits and gives up; such as ['30s', '5m']")
     return [float(f"{length_s:.2g}") for length_s in np.geomspace(min(ends_s) / 10, 2 * max(ends_s), LENGTHS)]
 
 

@@ -16,7 +16,7 @@ from tem_sim.analysis.burst_theory import expected_max
 from tem_sim.analysis.bursts import bursts
 from tem_sim.analysis.cohort import Cohort, retries_of, storm_of
 from tem_sim.analysis.columns import mean_columns
-from tem_sim.analysis.lineup import REPLICATIONS, lineup, seed_list
+from tem_sim.analysis.lineup import REPLICATIONS, retrying, seed_list
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.tick_law import tick_shares, tick_warning
 from tem_sim.analysis.ticks import Tick
@@ -58,7 +58,7 @@ def tick_study(
     """
     import pandas as pd
 
-    named, asked = lineup(policies), Storms(n, retries, fail_s, seed_list(seeds))
+    named, asked = retrying(policies), Storms(n, retries, fail_s, seed_list(seeds))
     rows = [
         row
         for name, policy in named.items()

@@ -60,8 +60,8 @@ def retry_horizons(result: Survival, ax: Axes | None = None) -> Axes:
     if ax is None:
         ax = axes_for(None)
         ax.figure.set_size_inches(9.0, 1.5 + 0.3 * len(table))  # type: ignore[union-attr]
-    if finite.empty:
-        note(ax, "none of the policies gives up")
+    if not (finite["max_s"] > 0).any():
+        note(ax, "none of the policies both waits and gives up")
         return ax
     least_s = _axis_low_s(finite[["min_s", "mean_s", "max_s", "survives_s"]].to_numpy(dtype=float))
     ax.hlines(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tem_sim.analysis.lineup import jitters, lineup, seed_list
+from tem_sim.analysis.lineup import jitters, lineup, retrying, seed_list
 from tem_sim.pipeline.backoff import Backoff, Fixed, Full
 from tem_sim.pipeline.presets import PRESETS
 
@@ -28,6 +28,12 @@ def test_policies_come_by_mapping_by_preset_or_by_their_own_name():
 def test_what_cannot_be_told_apart_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         lineup(wrong)
+
+
+def test_there_is_nothing_to_see_of_a_policy_that_makes_no_retries():
+    with pytest.raises(ValueError, match="never makes no retries; leave it out"):
+        retrying({"never": Backoff(Fixed(1), max_retries=0)})
+    assert retrying("sidekiq") == lineup("sidekiq")
 
 
 def test_the_jitters_share_one_growth_and_differ_in_mean_as_1_to_three_quarters_to_a_half():

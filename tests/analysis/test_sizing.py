@@ -121,7 +121,9 @@ def test_other_growths_and_jitters_are_written_as_in_a_scenario():
         ({"p_extinct": 0.0}, "p_extinct: must be above 0"),
         ({"outage": "soon"}, "must be a duration"),
         ({"jitter": "fulll"}, "fulll"),
-        ({"step": "5s"}, "step"),
+        ({"step": "5s"}, "step: Extra inputs"),
+        ({"growth": "explicit"}, "delays: Field required"),
+        ({"base": "1m", "cap": "10s"}, "cap: must be at least the first wait"),
     ],
 )
 def test_a_mistake_is_named(wrong, message):

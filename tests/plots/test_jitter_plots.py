@@ -193,4 +193,4 @@ def test_a_policy_that_never_gives_up_is_named_with_the_reason_for_its_empty_row
 
 def test_where_none_gives_up_the_plot_says_so():
     ax = retry_horizons(outage_survival("temporal", ["10s"], n=10), Figure().add_subplot())
-    assert [text.get_text() for text in ax.texts] == ["none of the policies gives up"]
+    assert [text.get_text() for text in ax.texts] == ["none of the policies both waits and gives up"]
