@@ -43,6 +43,8 @@ MEASURES: dict[str, tuple[str, bool]] = {
 }
 # Those that mitigations are ranked by; the last stands for what they cost.
 RANKED = ("goodput_per_s", "lost_share", "peak_per_s", "recovery_s", "statements_per_event")
+# A difference of less than this share of the baseline is none that anybody would act on, however sure it is.
+RELEVANT = 0.01
 # How many measures a sentence names.
 MOST_NAMED = 3
 
@@ -141,7 +143,7 @@ def _recovery_s(run: Run, healed_s: float) -> float:
 # By variant and measure, the columns of `Replications.compare`.
 _Pairs = Mapping[tuple[str, str], Mapping[str, float]]
 # The baseline has no difference to itself.
-_NO_PAIR = {"difference": math.nan, "low": math.nan, "high": math.nan, "significant": 0.0}
+_NO_PAIR = {"baseline_mean": math.nan, "difference": math.nan, "low": math.nan, "high": math.nan, "significant": 0.0}
 
 
 def _table(rows: Replications, settings: Mapping[str, Overrides]) -> pd.DataFrame:
@@ -171,10 +173,14 @@ def _line(rows: Replications, pairs: _Pairs, name: str, settings: Overrides) -> 
         pair = pairs.get((name, measure), _NO_PAIR)
         line[measure] = float(rows.values(name, measure).mean())
         line |= {f"{measure}_{column}": pair[column] for column in ("difference", "low", "high")}
-        line[f"{measure}_sure"] = bool(pair["significant"])
-        if pair["significant"]:
+        line[f"{measure}_sure"] = bool(pair["significant"]) and _matters(pair)
+        if line[f"{measure}_sure"]:
             words[(pair["difference"] > 0) == more_is_better].append(word)
     return line | {"better": ", ".join(words[True]), "worse": ", ".join(words[False])}
+
+
+def _matters(pair: Mapping[str, float]) -> bool:
+    return abs(pair["difference"]) >= RELEVANT * abs(pair["baseline_mean"])
 
 
 # --- words
@@ -221,7 +227,8 @@ def _harm(others: pd.DataFrame) -> str:
 def _notes(rows: Replications) -> tuple[str, ...]:
     notes = [
         f"{rows.rows['seed'].nunique()} seeds, the same for all: differences are of pairs, intervals of 95 % (t). "
-        f"Sure: at most 5 % false discoveries among all {len(rows.variants) - 1} × {len(MEASURES)} differences.",
+        f"Sure: at most 5 % false discoveries among all {len(rows.variants) - 1} × {len(MEASURES)} differences, "
+        f"and a difference of at least {RELEVANT:.0%} of the baseline.",
         "goodput_per_s: PROCESSED per second, from the first submission until all events had ended, or the run had.",
         "lost_share: of the events that clients offered, those EXTINCT, refused, or unfinished at the end.",
         "peak_per_s: most handler calls started in any second after the last fault was over.",
