@@ -29,16 +29,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 def load_all(
     files: Sequence[Path], settings: Sequence[str], say_ok: bool = False
 ) -> tuple[list[tuple[Path, Scenario]], list[str]]:
-    """Load scenario files; return those that can be used, and every problem of the others."""
+    """Load scenario files; return those that can be used, and every problem of the others.
+
+    With `say_ok` each good file is told, and its matrix has to be in order as well: a run does without.
+    """
     from tem_sim.report.jobs import unknown_checks
     from tem_sim.scenario.errors import ScenarioError
-    from tem_sim.scenario.loader import load
+    from tem_sim.scenario.loader import load, load_plan
 
     loaded: list[tuple[Path, Scenario]] = []
     problems: list[str] = []
     for file in files:
         try:
-            scenario = load(file, settings)
+            scenario = load_plan(file, settings).scenario if say_ok else load(file, settings)
         except ScenarioError as error:
             problems.append(str(error))
             continue

@@ -9,6 +9,7 @@ from pathlib import Path
 from tem_sim.scenario.errors import Problem, ScenarioError, Spot
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.overrides import overridden_tree
+from tem_sim.scenario.plan import Plan, planned
 from tem_sim.scenario.tree import Entry, Items, Leaf, Table, Tree, grown, merged
 from tem_sim.scenario.variables import filled_in
 from tem_sim.scenario.verdicts import checked
@@ -33,6 +34,30 @@ def loads(text: str, overrides: Sequence[str] = (), *, file: str = "<text>") -> 
     tree = _extended(_root(text, file, problems), file, folder, problems)
     tree = overridden_tree(tree, overrides, problems)
     return checked(filled_in(tree, file, problems), folder, problems)
+
+
+def load_plan(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Plan:
+    """Return the sweep in a YAML file: the cells of its `matrix` and its `seeds`; see `planned` for the overrides.
+
+    Raises ScenarioError as `load` does, here also for values of the matrix that make no scenario.
+    """
+    file = os.fspath(path)
+    return loads_plan(_text_of(Path(file), file), overrides, file=file)
+
+
+def loads_plan(text: str, overrides: Sequence[str] = (), *, file: str = "<text>") -> Plan:
+    """Return the sweep in YAML text, as `load_plan` does."""
+    problems: list[Problem] = []
+    folder = Path(file).parent
+    tree = _extended(_root(text, file, problems), file, folder, problems)
+    return planned(tree, overrides, file, folder, problems)
+
+
+def plan_of(scenario: Scenario, overrides: Sequence[str] = ()) -> Plan:
+    """Return the sweep of a scenario that is loaded already; what its matrix sets must not be variables."""
+    tree = grown(scenario.resolved(), Spot(scenario.name))
+    assert isinstance(tree, Table)
+    return planned(tree, overrides, scenario.name, Path(), [])
 
 
 def overridden(scenario: Scenario, overrides: Sequence[str]) -> Scenario:

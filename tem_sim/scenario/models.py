@@ -14,6 +14,7 @@ from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults import Fault
 from tem_sim.scenario.handler import HandlerModel
+from tem_sim.scenario.matrix import Matrix
 from tem_sim.scenario.mitigations import Breaker, RetryBudget, Shedding
 from tem_sim.scenario.policy import BackoffModel, ExponentialBackoff
 from tem_sim.scenario.quantities import (
@@ -30,6 +31,7 @@ from tem_sim.scenario.quantities import (
     refused,
     whole,
 )
+from tem_sim.scenario.seeds import Seeds
 from tem_sim.scenario.thresholds import Thresholds
 
 MAX_WORKERS = 10_000
@@ -243,6 +245,14 @@ class Scenario(Model):
     name: str = Field(alias="scenario", min_length=1, description="The scenario's name.")
     about: str = Field("", description="What it shows, in one line.")
     seed: Count = Field(1, description="The root of all chance; the same seed is the same run.")
+    seeds: Seeds | None = Field(
+        None, description="The seeds of a sweep: how many, 1 to that; a list; or as many as it takes. 10 when left out."
+    )
+    matrix: Matrix | None = Field(
+        None,
+        description="The cells of a sweep: lists of values by path, such as `pipeline.backoff.base: [1s, 2s]`; "
+        "`exclude` drops combinations and `include` adds some.",
+    )
     horizon_s: PositiveDuration = Field(600.0, alias="horizon", description="When the run ends at the latest.")
     stop: Literal["drained", "horizon"] = Field(
         "drained",

@@ -16,6 +16,7 @@ from tem_sim.scenario.arrivals import Burst
 from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import did_you_mean
 from tem_sim.scenario.replay import Replay
+from tem_sim.scenario.seeds import seeds_text
 
 if TYPE_CHECKING:
     from tem_sim.scenario.arrivals import Arrival
@@ -143,8 +144,20 @@ def _listed(names: list[str]) -> str:
 
 def warnings(scenario: Scenario) -> tuple[str, ...]:
     """Return what is allowed and yet likely not what was meant, a sentence each."""
-    told = (_erased_jitter(scenario), _short_lease(scenario), _tight_crash_budget(scenario), _cut_arrivals(scenario))
+    judged = (_one_of_many, _erased_jitter, _short_lease, _tight_crash_budget, _cut_arrivals)
+    told = (judge(scenario) for judge in judged)
     return (*(sentence for sentence in told if sentence), *mitigations.warnings(scenario))
+
+
+def _one_of_many(scenario: Scenario) -> str:
+    """Tell that a run is one of those that the file asks for."""
+    asked = [
+        *(["a matrix"] if scenario.matrix is not None else []),
+        *([seeds_text(scenario.seeds)] if scenario.seeds is not None else []),
+    ]
+    if not asked:
+        return ""
+    return f"The file has {' and '.join(asked)} for `tem-sim sweep`; this is one run, of the scenario as it stands."
 
 
 def _erased_jitter(scenario: Scenario) -> str:

@@ -6,6 +6,7 @@ the result can then still be shown in the file, line and column it came from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -16,6 +17,9 @@ from tem_sim.scenario.base import SELECTORS
 from tem_sim.scenario.errors import Spot
 
 Step: TypeAlias = str | int
+
+_PATH = re.compile(r"[^.\[\]=\s]+(\[[0-9]+\]|\.[^.\[\]=\s]+)*")
+_STEP = re.compile(r"[^.\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +127,19 @@ def written(path: tuple[Step, ...]) -> str:
     """Write a path as users do: `faults[1].for`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
+
+
+def steps_of(text: str) -> tuple[Step, ...] | None:
+    """Return the path that users write as `faults[1].for` or `faults.1.for`; None for what is no path."""
+    if not _PATH.fullmatch(text.strip()):
+        return None
+    return tuple(int(step) if step.isdecimal() else step for step in _STEP.findall(text.strip()))
+
+
+def flow(tree: Tree) -> str:
+    """Write a value in one line, single values as they were written: `{preset: sidekiq}`, `1s`."""
+    if isinstance(tree, Leaf):
+        return tree.text
+    if isinstance(tree, Items):
+        return f"[{', '.join(flow(item) for item in tree.items)}]"
+    return f"{{{', '.join(f'{key}: {flow(entry.tree)}' for key, entry in tree.entries.items())}}}"

@@ -1,10 +1,12 @@
-"""Which keys a scenario knows at a place: read off the models, for did-you-mean and for nothing else."""
+"""Which keys a scenario knows at a place: read off the models, for did-you-mean and for paths that are cut short."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterator
+from functools import cache
+from typing import get_args, get_origin
 
-from tem_sim.scenario.base import Model
+from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.tree import Step
 
@@ -17,6 +19,30 @@ def known_keys(loc: tuple[Step, ...]) -> tuple[str, ...]:
     models = _models_at(loc[:-1])
     keys = {field.alias or name: None for model in models for name, field in model.model_fields.items()}
     return (*keys, *FILE_KEYS) if models == [Scenario] else tuple(keys)
+
+
+def full_path(path: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the path whose end this is, `backoff.base` for one; itself when it is whole, or the end of several."""
+    if path[0] in known_keys((path[0],)):
+        return path
+    whole = [found for found in _paths() if found[-1] == path[0]]
+    return (*whole[0], *path[1:]) if len(whole) == 1 else path
+
+
+@cache
+def _paths() -> tuple[tuple[str, ...], ...]:
+    """Return the path of every key that is not within a list or under a name of the user's."""
+    return tuple(dict.fromkeys(_paths_under((), (Scenario,))))
+
+
+def _paths_under(path: tuple[str, ...], models: tuple[type[Model], ...]) -> Iterator[tuple[str, ...]]:
+    for model in models:
+        for name, field in model.model_fields.items():
+            if name in SELECTORS or field.alias in SELECTORS:
+                continue
+            here = (*path, field.alias or name)
+            yield here
+            yield from _paths_under(here, tuple(_sections_in(field.annotation)))
 
 
 def known_kinds(loc: tuple[Step, ...]) -> tuple[str, ...]:
@@ -58,3 +84,12 @@ def models_in(annotation: object) -> list[type[Model]]:
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+def _sections_in(annotation: object) -> list[type[Model]]:
+    """Return the models that a field holds itself, and not in a list or a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return [annotation]
+    if get_origin(annotation) in (tuple, list, dict):
+        return []
+    return [model for part in get_args(annotation) for model in _sections_in(part)]

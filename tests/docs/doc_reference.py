@@ -8,7 +8,7 @@ from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
-from tem_sim.scenario import arrivals, distributions, faults, handler, mitigations, models, policy
+from tem_sim.scenario import arrivals, distributions, faults, handler, mitigations, models, policy, seeds
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.quantities import (
@@ -54,6 +54,7 @@ _LINKS = {
     "RetryBudget": "[retry budget](#pipelineretry_budget)",
     "Shedding": "[shedding](#pipelineshedding)",
     "Breaker": "[breaker](#pipelinebreaker)",
+    "SeedsUntil": "[as many as it takes](#seeds)",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -111,6 +112,7 @@ _SECTIONS: dict[str, type[Model]] = {
     "capacity": handler.Capacity,
     "users": models.Users,
     "expect": models.Expect,
+    "seeds until": seeds.SeedsUntil,
 }
 
 
