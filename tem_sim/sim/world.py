@@ -6,7 +6,7 @@ import gc
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -23,12 +23,14 @@ from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.streams import Streams
 from tem_sim.sim.api import Api
+from tem_sim.sim.bar import Progress, watched
 from tem_sim.sim.beat import Beat
 from tem_sim.sim.broker import SimBroker
 from tem_sim.sim.database import Database
 from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults import INFLICT, FaultLog, Infliction
 from tem_sim.sim.gateway import Gateway, PubSub
+from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
@@ -36,9 +38,6 @@ from tem_sim.sim.workers import Worker
 from tem_sim.versions import versions
 
 SAMPLE_EVERY_S = 1.0
-
-# Called with (simulated seconds so far, horizon in seconds) about once per simulated second.
-Progress = Callable[[float, float], None]
 
 
 def simulate(
@@ -51,20 +50,22 @@ def simulate(
     """Run a scenario under simulated time and return what happened.
 
     `seed` overrides the scenario's. `store` is a SQLAlchemy URL: SQLite in memory by default, a new SQLite file, or
-    a PostgreSQL server, on which the run makes a schema of its own and drops it. A run is a function of scenario and
-    seed: the digest is the same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises
-    `SimulationError` when code under simulation lets an exception escape, `StoreError` for an unusable store.
+    a PostgreSQL server, on which the run makes a schema of its own and drops it. `progress` is told how far it is; in a
+    notebook a bar shows by itself when a run takes long. A run is a function of scenario and seed: the digest is the
+    same on every store. Ctrl-C ends it early, with `status` "interrupted". Raises `SimulationError` when code under
+    simulation lets an exception escape, `StoreError` for an unusable store.
     """
-    world = World(scenario, scenario.seed if seed is None else seed, store, progress)
-    # To the very end: what unwinds when the world is closed may be the user's own code.
-    with simulated(world.own_code):
-        try:
-            with _rarely_collecting():
-                with _interruptible(world.kernel):
-                    world.run()
-                return world.read_out()
-        finally:
-            world.close()
+    with watched(scenario.name, scenario.horizon_s, progress) as tell:
+        world = World(scenario, scenario.seed if seed is None else seed, store, tell)
+        # To the very end: what unwinds when the world is closed may be the user's own code.
+        with simulated(world.own_code):
+            try:
+                with _rarely_collecting():
+                    with _interruptible(world.kernel):
+                        world.run()
+                    return world.read_out()
+            finally:
+                world.close()
 
 
 class World:
@@ -248,6 +249,7 @@ class World:
             "workers_busy": sum(worker.busy for worker in self.workers.values()),
             "dependency_in_flight": self.dependency.in_flight,
             "users_connected": sum(user.connected for user in self.gateway.users.values()),
+            **mitigation_gauges(self.database.store, self.settings, now),
         }
         self._samples += [(now, name, float(value)) for name, value in gauges.items()]
         if self._progress is not None:

@@ -6,10 +6,12 @@ So they can be done in any order, in any process, or another day, and their rows
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tem_sim.studies.pools import processes
 from tem_sim.studies.progress import Progress, reported
 
 if TYPE_CHECKING:
@@ -54,12 +56,17 @@ def run_cell(cell: Cell, measure: Measure) -> Row:
     from tem_sim.sim.world import simulate
 
     try:
-        run = simulate(cell.scenario, cell.seed)
+        # A study tells of its runs; a bar for each of them would flicker below.
+        run = simulate(cell.scenario, cell.seed, progress=_untold)
         if run.status == "interrupted":
             raise KeyboardInterrupt
         return Row(cell.variant, cell.seed, {name: float(value) for name, value in measure(run).items()})
     except Exception as error:
-        return Row(cell.variant, cell.seed, error=_told(error))
+        return Row(cell.variant, cell.seed, error=told(error))
+
+
+def _untold(now_s: float, horizon_s: float) -> None:
+    pass
 
 
 def run_cells(
@@ -71,8 +78,9 @@ def run_cells(
     may be a lambda. Raises `StudyError` when every cell broke.
     """
     found: list[Row | None] = [None] * len(cells)
+    pool = processes(jobs)
     with reported("runs", len(cells), progress) as tell:
-        for done, (number, row) in enumerate(_finished(cells, measure, _processes(jobs, len(cells))), start=1):
+        for done, (number, row) in enumerate(pool(partial(run_cell, measure=measure), cells), start=1):
             found[number] = row
             tell(done, len(cells))
     rows = [row for row in found if row is not None]
@@ -82,33 +90,8 @@ def run_cells(
     return rows
 
 
-def _finished(cells: Sequence[Cell], measure: Measure, processes: int) -> Iterator[tuple[int, Row]]:
-    if processes <= 1:
-        yield from ((number, run_cell(cell, measure)) for number, cell in enumerate(cells))
-        return
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]  # joblib has no types.
-
-    pool = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
-    yield from pool(delayed(_numbered)(number, cell, measure) for number, cell in enumerate(cells))
-
-
-def _numbered(number: int, cell: Cell, measure: Measure) -> tuple[int, Row]:
-    return number, run_cell(cell, measure)
-
-
-def _processes(jobs: int | None, cells: int) -> int:
-    """Return how many processes to use; no more than there are cells."""
-    if jobs is None:
-        from joblib import cpu_count
-
-        jobs = int(cpu_count())
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, or None for one per core, got {jobs}")
-    return min(jobs, cells)
-
-
-def _told(error: Exception) -> str:
-    """Say what broke and in which line, in one line."""
+def told(error: Exception) -> str:
+    """Say in one line what broke, and in which line."""
     message = f"{type(error).__name__}: {error}".splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tem_sim.sim.bar import in_interactive_kernel
 
 # Called with (runs done, runs in all) after each run.
 Progress = Callable[[int, int], None]
@@ -27,17 +28,6 @@ def reported(title: str, total: int, progress: Progress | None) -> Iterator[Prog
             bar.update(done - bar.n)
 
         yield advance
-
-
-def in_interactive_kernel() -> bool:
-    """Tell whether a person sits before this code in a notebook.
-
-    nbclient, nbmake and nbconvert run the same kernel for a page that nobody watches; a bar would stay in it. They
-    cannot answer questions, and the kernel is told so with every cell.
-    """
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    kernel = getattr(shell, "kernel", None)
-    return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def _nobody(done: int, total: int) -> None:

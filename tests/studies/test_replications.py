@@ -124,7 +124,7 @@ def test_a_study_of_which_nothing_is_left_says_why():
 
 
 def test_an_interrupted_run_is_no_row(monkeypatch):
-    monkeypatch.setattr("tem_sim.sim.world.simulate", lambda *_: SimpleNamespace(status="interrupted"))
+    monkeypatch.setattr("tem_sim.sim.world.simulate", lambda *_, **__: SimpleNamespace(status="interrupted"))
     with pytest.raises(KeyboardInterrupt):
         run_cell(Cell("a", storm(), 1), metrics)
 
