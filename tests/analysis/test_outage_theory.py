@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tem_sim.analysis.theory import equal_points, extinct_in_outage
+from tem_sim.foreign.policies import OwnPolicy
 from tem_sim.pipeline.backoff import Additive, Backoff, Decorrelated, Equal, Exponential, Fixed, Full, Proportional
 from tem_sim.pipeline.presets import PRESETS, preset_policy
 
@@ -117,6 +118,14 @@ def test_short_and_long_outages_in_one_call_are_about_as_exact_as_alone():
     lengths_s = [0.5, 3.0, 5000.0]
     together = extinct_in_outage(policy, lengths_s).value
     assert together == pytest.approx([extinct_in_outage(policy, one).value[0] for one in lengths_s], rel=1e-5)
+
+
+def test_a_policy_of_the_users_own_is_as_good_as_its_formula():
+    own = OwnPolicy(lambda k, rng: rng.uniform(0, 2 ** (k - 1)), max_retries=3, name="own")
+    made = extinct_in_outage(own, [4.0, 20.0])
+    assert made.value == pytest.approx(
+        extinct_in_outage(Backoff(Exponential(1.0), Full(), max_retries=3), [4.0, 20.0]).value
+    )
 
 
 def test_equal_points_have_the_delays_moments():
