@@ -28,7 +28,8 @@ def _first(table: Any, **values: Any) -> dict[str, Any]:
 # --- the retry budget's bucket
 
 _bucket = retry_bucket.c
-_LOCK_BUCKET = select(_bucket.tokens, _bucket.filled_at).where(_bucket.id == _ONE).with_for_update()
+_READ_BUCKET = select(_bucket.tokens, _bucket.filled_at).where(_bucket.id == _ONE)
+_LOCK_BUCKET = _READ_BUCKET.with_for_update()
 _FIRST_BUCKET = _first(retry_bucket, tokens=bindparam("tokens"), filled_at=bindparam("filled_at"))
 _SAVE_BUCKET = (
     update(retry_bucket)
@@ -39,6 +40,13 @@ _MORE = _bucket.tokens + bindparam("earned")
 _PAY_IN = (
     update(retry_bucket).where(_bucket.id == _ONE).values({_bucket.tokens: case((_MORE > _BURST, _BURST), else_=_MORE)})
 )
+
+
+def read_bucket(store: Store, budget: RetryBudget, now: float) -> Bucket:
+    """Return the bucket as it would be for a tick at this time."""
+    with store.begin() as connection:
+        found = connection.execute(_READ_BUCKET).one_or_none()
+    return budget.full(now) if found is None else budget.filled(Bucket(*found), now)
 
 
 def lock_bucket(store: Store, connection: Connection, budget: RetryBudget, now: float) -> Bucket:

@@ -79,6 +79,8 @@ def warnings(scenario: Scenario) -> Iterator[str]:
     yield from _deadline(scenario)
     yield from _concurrency(scenario)
     yield from _polling(scenario)
+    yield from _breaker(scenario)
+    yield from _budget(scenario)
 
 
 def _deadline(scenario: Scenario) -> Iterator[str]:
@@ -124,3 +126,35 @@ def _polling(scenario: Scenario) -> Iterator[str]:
         yield f"The floor of the polling is {floor_s:g} s (beat.retry_floor), the period {period_s:g} s: it is idle."
     if scenario.pipeline.requeue_limit is None:
         yield "Polling adapts to ticks that fill pipeline.requeue_limit (beat.retry_floor), which is off: it is idle."
+
+
+def _breaker(scenario: Scenario) -> Iterator[str]:
+    guard, pipeline = scenario.pipeline.breaker, scenario.pipeline
+    if guard is None:
+        return
+    if pipeline.sweep_after_s is None:
+        yield (
+            "There is a breaker and no sweep (pipeline.sweep_after): if the worker that closes the circuit dies before "
+            "it has announced what waits, nobody does."
+        )
+    if pipeline.deadline_s is not None and pipeline.deadline_s <= guard.cool_down_s:
+        yield (
+            f"The breaker's cool-down is {guard.cool_down_s:g} s and the deadline {pipeline.deadline_s:g} s "
+            "(pipeline.deadline): what was queued before the circuit opened expires while it is open."
+        )
+
+
+def _budget(scenario: Scenario) -> Iterator[str]:
+    """Warn of budgets so small that the retries of one outage would outlast the run."""
+    budget = scenario.pipeline.retry_budget
+    if budget is None:
+        return
+    load = sum(process.expected(scenario.horizon_s) for process in scenario.arrivals) / scenario.horizon_s
+    outages_s = [fault.for_s for fault in scenario.faults if fault.kind == "outage"]
+    waiting = load * sum(outages_s)
+    paid_s = max(0.0, waiting - budget.burst) / (budget.floor_per_s + budget.ratio * load)
+    if paid_s > scenario.horizon_s:
+        yield (
+            f"About {waiting:.0f} events meet an outage, and the retry budget (pipeline.retry_budget) pays for one retry "
+            f"of each in {paid_s:.0f} s: the run ends before, at {scenario.horizon_s:g} s."
+        )

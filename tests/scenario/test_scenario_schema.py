@@ -25,6 +25,14 @@ KEYWORDS = {
 TRIED_KEYS = [
     *("pipeline.outbox", "broker.durable", "pipeline.backoff.cap_after_jitter"),
     *("pipeline.lease", "pipeline.sweep_after", "pipeline.requeue_limit", "pipeline.crash_budget"),
+    *(
+        "pipeline.deadline",
+        "pipeline.concurrency_limit",
+        "pipeline.breaker",
+        "pipeline.retry_budget",
+        "beat.retry_floor",
+    ),
+    *("pipeline.breaker.failure_rate", "pipeline.retry_budget.floor", "pipeline.shedding.retry_after"),
     *("pipeline.backoff.max_retries", "pipeline.backoff.budget", "workers.restart_after", "users.session"),
     *("pipeline.backoff.preset=sidekiq, max_retries", "pipeline.backoff.preset=sidekiq, budget"),
     *("pipeline.backoff.preset=botocore-legacy, cap", "handler.capacity"),

@@ -101,10 +101,13 @@ def test_a_scheduler_that_looks_sooner_after_full_ticks_releases_a_backlog_soone
 
 
 def test_a_retry_budget_bounds_the_retries_of_any_stretch_of_time(plain: Run) -> None:
-    tight = storm(retry_budget={"ratio": 0.2, "floor": "20/s", "burst": 10})
+    tight = storm(retry_budget={"ratio": 0.2, "floor": "8/s", "burst": 20})
     assert broken(tight) == set()
     assert (tight.events["status"] == "PROCESSED").all()
-    assert most_over_budget(tight, 0.2, 20.0) <= 10 + 1e-6 < most_over_budget(plain, 0.2, 20.0)
+    tokens = tight.samples.loc[tight.samples["name"] == "retry_tokens", "value"]
+    assert 0.0 <= tokens.min() < 15.0
+    assert tokens.max() == 20.0
+    assert most_over_budget(tight, 0.2, 8.0) <= 20 + 1e-6 < most_over_budget(plain, 0.2, 8.0)
     assert tight.attempts["started_s"].notna().sum() < plain.attempts["started_s"].notna().sum()
 
 
@@ -158,6 +161,9 @@ def test_a_breaker_spends_no_retries_on_a_downstream_that_is_away_and_lets_all_t
 
     assert calls_in_the_outage(guarded) < 0.1 * calls_in_the_outage(plain)
     assert guarded.events["retry_count"].mean() < 0.5 * plain.events["retry_count"].mean()
+    circuit = guarded.samples[guarded.samples["name"] == "circuit_open"].set_index("t_s")["value"]
+    assert set(circuit) <= {0.0, 0.5, 1.0}
+    assert circuit[5:20].min() > 0.0 == circuit[25:].max()
     # Woken by the scheduler and by whoever closes it; the sweep, after 60 s, is not needed.
     assert guarded.attempts["started_s"].between(20.0, 25.0).sum() > 20
     assert guarded.end_s < plain.end_s
