@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -33,6 +34,7 @@ from tem_sim.scenario.quantities import (
 )
 from tem_sim.scenario.seeds import Seeds
 from tem_sim.scenario.thresholds import Thresholds
+from tem_sim.scenario.yaml_writer import yaml_text
 
 MAX_WORKERS = 10_000
 MAX_USERS = 1_000_000
@@ -280,6 +282,12 @@ class Scenario(Model):
         if broken:
             raise broken_rules("Scenario", broken)
         return self
+
+    def _repr_html_(self) -> str:
+        head = f"<b>{escape(self.name)}</b> {escape(self.about)}"
+        warnings = "".join(f"<p>{escape(warning)}</p>" for warning in self.warnings())
+        settings = f"<details><summary>all settings</summary><pre>{escape(yaml_text(self.resolved()))}</pre></details>"
+        return f"<div>{head}{warnings}{settings}</div>"
 
     def nodes(self) -> tuple[str, ...]:
         """Return the names that a fault's `target` may have, groups included."""

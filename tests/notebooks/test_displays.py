@@ -1,6 +1,7 @@
 """What a notebook's cell may end with shows itself: as well-formed HTML, and as text that says something."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -55,6 +56,7 @@ def shown(run: Run) -> dict[str, object]:
     result = Result(title="a < b", verdict="It is.", table=pd.DataFrame({"x_s": [1.0]}), notes=("a & b",))
     studied = replicate(loads(BROKEN), [1, 2], jobs=1, measure=lambda run: {"attempts": len(run.attempts)})
     return {
+        "scenario": run.scenario,
         "run": run,
         "checks": checks,
         "check": false,
@@ -68,7 +70,7 @@ def shown(run: Run) -> dict[str, object]:
 NAMES = ("run", "checks", "check", "metrics", "outcome", "result", "replications")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["scenario", *NAMES])
 def test_its_html_is_well_formed_and_escaped(name: str, shown: dict[str, object]) -> None:
     html = shown[name]._repr_html_()  # type: ignore[attr-defined]
     tags = Tags()
@@ -103,3 +105,8 @@ def test_metrics_show_their_unit_and_definition_and_are_a_dict_all_the_same(run:
     assert re.search(r"^retry_peak_per_s +3/s +most retries", repr(found), re.MULTILINE)
     assert re.search(r"^drain_s +n/a +last fault", repr(found), re.MULTILINE)
     assert found == dict(found)
+
+
+def test_a_scenario_shows_all_its_settings_as_a_file_that_loads_again(run: Run) -> None:
+    html = run.scenario._repr_html_()
+    assert loads(unescape(html.partition("<pre>")[2].partition("</pre>")[0])) == run.scenario

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import shlex
 from html import escape
 from typing import TYPE_CHECKING
 
 from tem_sim.report.page.blocks import Html, element, facts_list, folded, wrap
+from tem_sim.scenario.yaml_writer import yaml_text
 
 if TYPE_CHECKING:
     from tem_sim.frames import Run
@@ -57,11 +57,4 @@ def safe_name(name: str) -> str:
 
 def scenario_yaml(run: Run) -> str:
     """Return the scenario as resolved, every default written out, as a file that `tem-sim run` takes."""
-    from ruamel.yaml import YAML
-
-    writer = YAML()
-    writer.default_flow_style = None
-    writer.width = 100
-    text = io.StringIO()
-    writer.dump(run.scenario_dict, text)
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+    return yaml_text(run.scenario_dict)
