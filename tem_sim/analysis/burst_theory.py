@@ -95,13 +95,16 @@ def _all_at_most(
 def _cut_poisson_cumulants(mean: float, most: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the first four cumulants of a Poisson count given that it is at most `most`; shape (4, len(most)).
 
-    By its factorial moments E[X(X−1)…(X−r+1)] = mean^r · P(X ≤ most − r) / P(X ≤ most).
+    By its factorial moments E[X(X−1)…(X−r+1)] = mean^r · P(X ≤ most − r) / P(X ≤ most). `most` are neighbours, so that
+    one table of P(X ≤ k), from four below the first on, does for all r.
     """
     from scipy.special import pdtr
 
-    whole = np.maximum(pdtr(most, mean), 1e-300)
+    k = np.arange(most[0] - 4, most[-1] + 1)
     # P(X ≤ −1) is 0, where pdtr knows no answer.
-    kept = [np.where(most >= r, pdtr(np.maximum(most - r, 0), mean), 0.0) / whole for r in range(1, 5)]
+    upto = np.where(k >= 0, pdtr(np.maximum(k, 0), mean), 0.0)
+    whole = np.maximum(upto[4:], 1e-300)
+    kept = [upto[4 - r : len(upto) - r] / whole for r in range(1, 5)]
     m1, m2, m3, m4 = (mean ** (r + 1) * part for r, part in enumerate(kept))
     raw2, raw3, raw4 = m2 + m1, m3 + 3 * m2 + m1, m4 + 6 * m3 + 7 * m2 + m1
     second = raw2 - m1**2

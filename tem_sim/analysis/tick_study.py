@@ -24,6 +24,7 @@ from tem_sim.scenario.streams import Streams
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from tem_sim.analysis.lineup import Policies
     from tem_sim.pipeline.backoff import Policy
@@ -114,16 +115,17 @@ def _looked_at(cohort: Cohort, retry: int, tick: Tick) -> tuple[float, float, fl
 def _on_paper(policy: Policy, tick: Tick, retries: int, asked: Storms) -> list[float]:
     if tick.limit is not None:
         return [math.nan] * retries
-    known = [
-        expected_max(asked.n, law.shares / max(1.0, law.shares.sum()))
-        for law in tick_shares(policy, tick, retries, asked.fail_s)
-    ]
+    laws = tick_shares(policy, tick, retries, asked.fail_s)
+    known = [expected_max(asked.n, _relevant(law.shares)) for law in laws]
     return known + [math.nan] * (retries - len(known))
 
 
-def _row(
-    name: str, policy: Policy, tick: Tick, retry: int, found: np.ndarray[tuple[int], np.dtype[np.float64]], n: int
-) -> dict[str, object]:
+def _relevant(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the ticks that are never the fullest, and make equal what only rounding tells apart."""
+    return np.asarray(np.round(shares[shares > shares.max() / 20] / max(1.0, shares.sum()), 9))
+
+
+def _row(name: str, policy: Policy, tick: Tick, retry: int, found: NDArray[np.float64], n: int) -> dict[str, object]:
     low_s, high_s = policy.support(retry)
     return {
         "policy": name,
