@@ -155,6 +155,6 @@ def _budget(scenario: Scenario) -> Iterator[str]:
     paid_s = max(0.0, waiting - budget.burst) / (budget.floor_per_s + budget.ratio * load)
     if paid_s > scenario.horizon_s:
         yield (
-            f"About {waiting:.0f} events meet an outage, and the retry budget (pipeline.retry_budget) pays for one retry "
+            f"About {waiting:.0f} events meet an outage, and their budget (pipeline.retry_budget) pays for one retry "
             f"of each in {paid_s:.0f} s: the run ends before, at {scenario.horizon_s:g} s."
         )

@@ -31,7 +31,6 @@ from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults import INFLICT, FaultLog, Infliction
 from tem_sim.sim.gateway import Gateway, PubSub
 from tem_sim.sim.gauges import mitigation_gauges
-from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
