@@ -26,12 +26,30 @@ ALLOWED: dict[str, set[str]] = {
     "plots": {"analysis", "checks", "frames", "scenario", "pipeline"},
     "report": {"plots", "analysis", "checks", "frames", "scenario", "pipeline", "versions"},
     "studies": {"plots", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"},
+    # Runs kept in a file, and what came of them in the words that reports have for it.
+    "sweeps": {
+        *("studies", "report", "plots", "analysis", "checks", "frames"),
+        *("sim", "scenario", "pipeline", "versions"),
+    },
     "cli": {
-        *("report", "studies", "plots", "analysis", "checks", "frames"),
+        *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
+    "testing": {"report", "checks", "analysis", "frames", "sim", "scenario", "pipeline"},
     # The table of contents names everything that is public.
-    "__init__": {"report", "studies", "plots", "analysis", "checks", "frames", "sim", "live", "scenario", "pipeline"},
+    "__init__": {
+        "sweeps",
+        "report",
+        "studies",
+        "plots",
+        "analysis",
+        "checks",
+        "frames",
+        "sim",
+        "live",
+        "scenario",
+        "pipeline",
+    },
     "__main__": {"cli"},
 }
 # Modules that are part of another room.
@@ -47,14 +65,27 @@ BANNED: dict[str, set[str]] = {
     "collect": {"simpy", "celery", "greenlet", "matplotlib"},
     "sim": {"celery", "redis", "fastapi", "pandas", "matplotlib", "rich", "typer"},
     "live": {"simpy", "greenlet"},
+    # The results file is a database of its own, and not the pipeline's.
+    "sweeps": {"simpy", "celery", "greenlet", "redis", "typer"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
         for room in ("analysis", "checks", "plots", "report", "studies")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
-STORE_MODULES = {"claims", "lifecycle", "rows", "shared_state", "outbox", "settle", "store", "tables", "tasks", "unhandled"}
-LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies"}
+STORE_MODULES = {
+    "claims",
+    "lifecycle",
+    "rows",
+    "shared_state",
+    "outbox",
+    "settle",
+    "store",
+    "tables",
+    "tasks",
+    "unhandled",
+}
+LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,9 @@ import typer
 
 if TYPE_CHECKING:
     from tem_sim.report.document import Document
+    from tem_sim.report.github import Annotation
     from tem_sim.report.outcome import Outcome
+    from tem_sim.scenario.errors import Problem
     from tem_sim.scenario.models import Scenario
 
 OK, FALSE, USAGE, BROKE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -28,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 
 def load_all(
     files: Sequence[Path], settings: Sequence[str], say_ok: bool = False
-) -> tuple[list[tuple[Path, Scenario]], list[str]]:
+) -> tuple[list[tuple[Path, Scenario]], list[Problem]]:
     """Load scenario files; return those that can be used, and every problem of the others.
 
     With `say_ok` each good file is told, and its matrix has to be in order as well: a run does without.
@@ -38,14 +40,14 @@ def load_all(
     from tem_sim.scenario.loader import load, load_plan
 
     loaded: list[tuple[Path, Scenario]] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     for file in files:
         try:
             scenario = load_plan(file, settings).scenario if say_ok else load(file, settings)
         except ScenarioError as error:
-            problems.append(str(error))
+            problems += error.problems
             continue
-        strangers = unknown_checks(file, scenario)
+        strangers = unknown_checks(file, scenario, settings)
         problems += strangers
         if not strangers:
             loaded.append((file, scenario))
@@ -54,11 +56,26 @@ def load_all(
     return loaded, problems
 
 
-def refuse_all(problems: Sequence[str]) -> None:
+def refuse_all(problems: Sequence[Problem | str]) -> None:
     """Tell every problem at once and exit with 2, if there are any."""
     if problems:
-        complain("\n".join(problems))
+        complain("\n".join(map(str, problems)))
+        annotate_problems(problems)
         raise typer.Exit(USAGE)
+
+
+def annotate_problems(problems: Sequence[Problem | str]) -> None:
+    """Tell GitHub where in the files the mistakes are, in a step of a workflow."""
+    from tem_sim.report import github
+
+    if github.active():
+        annotate(github.of_problem(problem) for problem in problems if not isinstance(problem, str))
+
+
+def annotate(annotations: Iterable[Annotation]) -> None:
+    """Print workflow commands; on stderr, since stdout may be one JSON document, and the runner reads both."""
+    for annotation in annotations:
+        complain(str(annotation))
 
 
 def print_outcome(outcome: Outcome, quiet: bool) -> None:

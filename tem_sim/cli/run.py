@@ -20,6 +20,7 @@ from tem_sim.cli.console import (
     AsJson,
     Files,
     Settings,
+    annotate,
     complain,
     load_all,
     print_facts,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from tem_sim.report.document import Document
     from tem_sim.report.jobs import Job
     from tem_sim.report.outcome import Outcome
+
+# A run in the table on the page of a workflow.
+Row = tuple[str, ...]
 
 # Of several runs, the code that matters most is the command's.
 GRAVEST_FIRST = (INTERRUPTED, BROKE, USAGE, FALSE, INCONCLUSIVE, OK)
@@ -87,17 +91,19 @@ def run(
         options = Options(store, as_json, plots, quiet, strict, traceback)
         documents: list[Document] = []
         codes: list[int] = []
+        rows: list[Row] = []
         try:
             for number, job in enumerate(_jobs(files, seed, settings or [], store, out)):
                 if number and not as_json:
                     write("\n")
-                codes.append(_run(job, options, documents))
+                codes.append(_run(job, options, documents, rows))
                 if codes[-1] == INTERRUPTED:
                     break
         finally:
             # Also when a later file cannot be run: these runs are done, and saved.
             if documents:
                 write_json(documents[0] if len(files) == 1 else together(documents))
+            _summarise(rows)
     raise typer.Exit(min(codes, key=GRAVEST_FIRST.index))
 
 
@@ -118,14 +124,14 @@ def _jobs(files: Sequence[Path], seed: int | None, settings: Sequence[str], stor
 # --- one run
 
 
-def _run(job: Job, options: Options, documents: list[Document]) -> int:
-    """Do one run, save and print it, or add its document for later; return its exit code."""
+def _run(job: Job, options: Options, documents: list[Document], rows: list[Row]) -> int:
+    """Do one run, save and print it, or add its document and its row for later; return its exit code."""
     try:
         outcome = _outcome(job, options)
     except Exception as error:
         if users_own(error):
             raise
-        return _broke(job, options, error, documents)
+        return _broke(job, options, error, documents, rows)
     job.traceback_file.unlink(missing_ok=True)
     if not options.json:
         print_outcome(outcome, options.quiet)
@@ -137,6 +143,7 @@ def _run(job: Job, options: Options, documents: list[Document]) -> int:
     elif not options.quiet:
         plots = {"plots": f"{drawn[0].parent} ({len(drawn)} files)"} if drawn else {}
         print_facts({"saved": str(job.folder), **plots, "digest": outcome.run.digest, "repeat": job.repeat})
+    _tell_github(job, outcome, rows)
     return outcome.exit_code
 
 
@@ -153,7 +160,7 @@ def _outcome(job: Job, options: Options) -> Outcome:
     return judge(made, strict=options.strict)
 
 
-def _broke(job: Job, options: Options, error: Exception, documents: list[Document]) -> int:
+def _broke(job: Job, options: Options, error: Exception, documents: list[Document], rows: list[Row]) -> int:
     """Tell that a run broke, and where its traceback is kept."""
     import traceback
 
@@ -166,7 +173,32 @@ def _broke(job: Job, options: Options, error: Exception, documents: list[Documen
         from tem_sim.report.document import broken_document
 
         documents.append(broken_document(job.scenario.name, job.seed, message, job.traceback_file))
+    _tell_github(job, message, rows)
     return BROKE
+
+
+def _tell_github(job: Job, found: Outcome | str, rows: list[Row]) -> None:
+    """In a step of a workflow, annotate the scenario's lines; `found` is the outcome, or why the run broke."""
+    from tem_sim.report import github
+
+    if not github.active():
+        return
+    from tem_sim.scenario.loader import places_in
+
+    places = places_in(job.file, job.settings)
+    if isinstance(found, str):
+        annotate([github.of_broken_run(job.scenario.name, job.seed, found, places)])
+        rows.append(("**BROKEN**", job.scenario.name, str(job.seed), found))
+    else:
+        annotate(github.of_outcome(found, places))
+        rows.append(github.run_row(found))
+
+
+def _summarise(rows: list[Row]) -> None:
+    if rows:
+        from tem_sim.report import github
+
+        github.append_summary(github.table(github.RUN_HEADER, rows))
 
 
 def _draw(made: Run, folder: Path, wanted: bool) -> list[Path]:

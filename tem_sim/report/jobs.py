@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tem_sim.scenario.errors import Problem
     from tem_sim.scenario.models import Scenario
 
 RUNS_FOLDER = Path("reports")
@@ -19,6 +20,8 @@ RUNS_FOLDER = Path("reports")
 class Job:
     """One run to do."""
 
+    file: Path
+    settings: tuple[str, ...]
     scenario: Scenario
     seed: int
     folder: Path
@@ -44,7 +47,7 @@ def plan(
         used = scenario.seed if seed is None else seed
         folder = run_folder(scenario.name, used, out, several=len(scenarios) > 1)
         repeat = repeat_command(file, used, settings, store, folder if out is not None else None)
-        jobs.append(Job(scenario, used, folder, repeat))
+        jobs.append(Job(file, tuple(settings), scenario, used, folder, repeat))
     return jobs
 
 
@@ -83,7 +86,7 @@ def refuse_bad_folders(jobs: Sequence[Job]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
 
 
-def unknown_checks(file: Path, scenario: Scenario) -> list[str]:
+def unknown_checks(file: Path, scenario: Scenario, settings: Sequence[str] = ()) -> list[Problem]:
     """Return a problem per name under `expect.violations` that is no check.
 
     The scenario cannot find them itself: it knows nothing of what looks at a run.
@@ -91,11 +94,14 @@ def unknown_checks(file: Path, scenario: Scenario) -> list[str]:
     if not scenario.expect.violations:
         return []
     from tem_sim.checks.registry import CHECKS
-    from tem_sim.scenario.errors import did_you_mean
+    from tem_sim.scenario.errors import Problem, did_you_mean
+    from tem_sim.scenario.loader import places_in
 
-    known = ", ".join(CHECKS)
+    strangers = [(index, name) for index, name in enumerate(scenario.expect.violations) if name not in CHECKS]
+    places = places_in(file, settings) if strangers else None
+    rule = f"must be a check: {', '.join(CHECKS)}"
     return [
-        f"{file}: expect.violations: must be a check: {known} (got {name}) {did_you_mean(name, CHECKS)}".rstrip()
-        for name in scenario.expect.violations
-        if name not in CHECKS
+        Problem(places.violation(name), f"expect.violations[{index}]", rule, name, did_you_mean(name, CHECKS))
+        for index, name in strangers
+        if places is not None
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -62,6 +63,16 @@ class Outcome:
         """Return the thresholds with this answer, of those that decide (`strict`) or of those that only warn."""
         return [held for held in self.thresholds if held.verdict == answer and held.threshold.strict == strict]
 
+    def numbered_thresholds(self) -> list[tuple[tuple[str, int], Held]]:
+        """Return each threshold with its metric and its number among those of this metric, in the scenario's order."""
+        seen: Counter[str] = Counter()
+        found = []
+        for held in self.thresholds:
+            metric = held.threshold.metric
+            found.append(((metric, seen[metric]), held))
+            seen[metric] += 1
+        return found
+
     @cached_property
     def word(self) -> Word:
         """The verdict in a word. A run in which no check could judge anything has proven nothing: inconclusive."""
@@ -69,10 +80,13 @@ class Outcome:
             return "INTERRUPTED" if self.run.status == "interrupted" else "BROKEN"
         if self.named("broken") or self.named("unbroken") or self.unmet("false", strict=True):
             return "FAIL"
+        return "INCONCLUSIVE" if self.proves_nothing or self.unmet("unknown", strict=True) else "PASS"
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether checks that cannot tell leave it open: all of them, or with `strict` any."""
         unknown = len(self.named("unknown"))
-        if unknown == len(self.checks) or (unknown and self.strict) or self.unmet("unknown", strict=True):
-            return "INCONCLUSIVE"
-        return "PASS"
+        return unknown == len(self.checks) or bool(unknown and self.strict)
 
     @property
     def exit_code(self) -> int:

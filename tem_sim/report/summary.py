@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from tem_sim.checks.verdict import Answer
-    from tem_sim.report.outcome import Judged, Kind, Outcome, Word
+    from tem_sim.checks.verdict import Answer, Verdict
+    from tem_sim.report.outcome import Kind, Outcome, Word
 
 SHOWN_ROWS = 5
 
@@ -127,11 +127,11 @@ def check_lines(
     yield table
     for judged in shown:
         if judged.verdict.n_rows and judged.kind != "unbroken":
-            yield from _offending(judged)
+            yield from offending_rows(judged.verdict)
 
 
-def _offending(judged: Judged) -> Iterator[RenderableType]:
-    found = judged.verdict
+def offending_rows(found: Verdict) -> Iterator[RenderableType]:
+    """Yield the first rows that offend, or cannot be judged, as a table under its title."""
     rows = found.rows.head(SHOWN_ROWS)
     part = f"the first {len(rows)} of {found.n_rows:,} rows" if found.n_rows > len(rows) else "the rows"
     what = "that cannot be judged" if found.verdict == "unknown" else "that offend"

@@ -9,6 +9,7 @@ from pathlib import Path
 from tem_sim.scenario.errors import Problem, ScenarioError, Spot
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.overrides import overridden_tree
+from tem_sim.scenario.places import Places
 from tem_sim.scenario.plan import Plan, planned
 from tem_sim.scenario.tree import Entry, Items, Leaf, Table, Tree, grown, merged
 from tem_sim.scenario.variables import filled_in
@@ -34,6 +35,14 @@ def loads(text: str, overrides: Sequence[str] = (), *, file: str = "<text>") -> 
     tree = _extended(_root(text, file, problems), file, folder, problems)
     tree = overridden_tree(tree, overrides, problems)
     return checked(filled_in(tree, file, problems), folder, problems)
+
+
+def places_in(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Places:
+    """Return where a YAML file says what; ScenarioError where it is no YAML, or no mapping."""
+    file = os.fspath(path)
+    problems: list[Problem] = []
+    tree = _extended(_root(_text_of(Path(file), file), file, problems), file, Path(file).parent, problems)
+    return Places(overridden_tree(tree, overrides, problems))
 
 
 def load_plan(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Plan:
