@@ -28,7 +28,7 @@ def collapse_map(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw P(collapse) over outage length × load, Wilson's interval in each cell, and where the mean field tips.
 
     The table is a `Metastability`'s. The cells are as wide as each other whatever the values, and the curve is drawn
-    between their middles accordingly. An asterisk marks cells with seeds left out because they collapsed by themselves.
+    between their middles accordingly.
     """
     ax = _made(MAP_INCHES) if ax is None else ax
     loads, outages_s = (np.sort(table[name].unique()) for name in ("load", "outage_s"))
@@ -39,33 +39,34 @@ def collapse_map(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         for column, outage_s in enumerate(outages_s):
             _write_cell(ax, column, row, grid.loc[(load, outage_s)])
     _draw_tipping(ax, table, loads, outages_s)
+    _draw_hidden(ax, table["hidden_load"].iloc[0], loads)
+    if table["control_collapsed"].any():
+        ax.plot([], [], " ", label="* without seeds that collapsed with no outage")
     rates = table.groupby("load")["rate_per_s"].first()
     ax.set_xticks(range(len(outages_s)), [f"{value:g}" for value in outages_s])
     ax.set_yticks(range(len(loads)), [f"{load:g}\n({rates[load]:,.3g}/s)" for load in loads])
     ax.set_xlabel("length of the outage (s)")
     ax.set_ylabel("load: new events over capacity")
-    left_out = "; * some seeds left out: collapsed without an outage" if table["control_collapsed"].any() else ""
     title = "share of runs that stay down after the outage"
-    ax.set_title(f"{title}\nruns collapsed / judged, 95 % interval{left_out}", loc="left", fontsize="medium")
+    ax.set_title(f"{title}\nruns collapsed / judged, 95 % interval", loc="left", fontsize="medium")
+    ax.set_xlim(-0.5, len(outages_s) - 0.5)
+    ax.set_ylim(-0.5, len(loads) - 0.5)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.15), borderaxespad=0.0, frameon=False, fontsize="small")
     ax.spines[:].set_visible(False)
     ax.figure.colorbar(image, ax=ax, label="P(collapse)", pad=0.02, fraction=0.05)
     return ax
 
 
 def _write_cell(ax: Axes, column: int, row: int, cell: pd.Series[Any]) -> None:
-    colour = "white" if cell["p_collapse"] > DARK_FROM else "black"
-    mark = "*" if cell["control_collapsed"] else ""
-    ax.text(
-        column,
-        row + 0.13,
-        f"{cell['collapsed']:g}/{cell['n']:g}{mark}",
-        ha="center",
-        va="center",
-        color=colour,
-        size=11,
-    )
+    from matplotlib.patheffects import withStroke
+
+    ink, halo = ("white", "#4d0010") if cell["p_collapse"] > DARK_FROM else ("black", "white")
+    count = f"{cell['collapsed']:g}/{cell['n']:g}{'*' if cell['control_collapsed'] else ''}"
     bounds = f"{cell['p_low']:.2f}–{cell['p_high']:.2f}" if cell["n"] else "no run fit"
-    ax.text(column, row - 0.22, bounds, ha="center", va="center", color=colour, size=7.5)
+    for text, up, size in ((count, 0.13, 11.0), (bounds, -0.22, 7.5)):
+        written = ax.text(column, row + up, text, ha="center", va="center", color=ink, size=size, zorder=5)
+        # Where the curve runs through a cell its numbers stay readable.
+        written.set_path_effects([withStroke(linewidth=1.8, foreground=halo)])
 
 
 def _draw_tipping(ax: Axes, table: pd.DataFrame, loads: NDArray[Any], outages_s: NDArray[Any]) -> None:
@@ -76,11 +77,18 @@ def _draw_tipping(ax: Axes, table: pd.DataFrame, loads: NDArray[Any], outages_s:
     places = _places(tips_s, outages_s)
     shown = np.isfinite(places)
     if shown.any():
-        (line,) = ax.plot(places[shown], np.flatnonzero(shown), "o-", color="#0072b2", linewidth=2.2, markersize=5)
+        style: dict[str, Any] = {"color": "#0072b2", "linewidth": 2.2, "markersize": 5}
+        (line,) = ax.plot(places[shown], np.flatnonzero(shown), "o-", label="tipping point of the mean field", **style)
         line.set_path_effects([withStroke(linewidth=4.5, foreground="white")])
-        line.set_label("tipping point of the mean field (no chance)")
-        ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.13), borderaxespad=0.0, frameon=False, fontsize="small")
-    ax.set_xlim(-0.5, len(outages_s) - 0.5)
+
+
+def _draw_hidden(ax: Axes, hidden_load: float, loads: NDArray[Any]) -> None:
+    """Draw the load below which no collapse can sustain itself, or say that it is off the map."""
+    label = f"hidden capacity, load {hidden_load:.2g}"
+    if loads[0] <= hidden_load <= loads[-1]:
+        ax.axhline(np.interp(hidden_load, loads, np.arange(len(loads))), color="black", linestyle="--", label=label)
+    else:
+        ax.plot([], [], " ", label=f"{label}: {'below' if hidden_load < loads[0] else 'above'} the map")
 
 
 def _places(tips_s: NDArray[Any], outages_s: NDArray[Any]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ Measure = Callable[["Run"], Mapping[str, float]]
 
 
 class StudyError(Exception):
-    """A study that has nothing to say, because none of its runs came to an end."""
+    """A study that has nothing to say: none of its runs came to an end, or a process that did them died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,18 @@ def run_cells(
     """Return a row per cell, in the cells' order, whatever order `jobs` processes finish them in.
 
     `jobs`: None for one process per core, 1 for none but this one. `measure` goes to the processes by value, so it
-    may be a lambda. Raises `StudyError` when every cell broke.
+    may be a lambda. Raises `StudyError` when every cell broke, or a process died.
     """
     found: list[Row | None] = [None] * len(cells)
     pool = processes(jobs)
     with reported("runs", len(cells), progress) as tell:
-        for done, (number, row) in enumerate(pool(partial(run_cell, measure=measure), cells), start=1):
-            found[number] = row
-            tell(done, len(cells))
+        try:
+            for done, (number, row) in enumerate(pool(partial(run_cell, measure=measure), cells), start=1):
+                found[number] = row
+                tell(done, len(cells))
+        except BrokenExecutor as error:
+            why = "a process of the study died, was killed, or could not import what it was sent"
+            raise StudyError(f"{why}; jobs=1 does all runs in this process and says more") from error
     rows = [row for row in found if row is not None]
     if rows and all(row.error for row in rows):
         first = rows[0]

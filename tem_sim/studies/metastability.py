@@ -43,7 +43,8 @@ class Metastability(Result):
     did; `p_collapse` with Wilson's interval. `goodput_share` is goodput over the control's, with its t interval;
     `goodput_lost` says whether the difference from the control is a discovery (paired t test, 5 % false ones over the
     map). `control_collapsed`: seeds left out since they collapsed without any outage. `tipping_outage_s`: from which
-    length on the mean field collapses at this load, inf for never within twice the longest. `rows` are the runs.
+    length on the mean field collapses at this load, inf for never within twice the longest; `hidden_load`: up to which
+    load no collapse can sustain itself. `rows` are the runs.
     """
 
     capacity_per_s: float
@@ -74,8 +75,8 @@ def metastability(
     cells = plan.cells(seed_list(seeds))
     made = run_cells(cells, partial(_output, window=plan.window), jobs=jobs, progress=progress)
     rows = _judged(made, plan.keys, share)
-    table = _table(plan, rows)
     hidden = hidden_capacity_per_s(plan.downstream.capacity_per_s, scenario.policy().max_retries)
+    table = _table(plan, rows, hidden / plan.downstream.capacity_per_s)
     return Metastability(
         title=f"Metastability of {scenario.name}",
         verdict=verdict(table, plan.downstream.capacity_per_s, hidden),
@@ -198,7 +199,7 @@ def _told(row: Row, control: Row, share: float) -> dict[str, object]:
     return {**row.values, "fate": fate(Output(**row.values), Output(**control.values), share), "error": ""}
 
 
-def _table(plan: _Plan, rows: pd.DataFrame) -> pd.DataFrame:
+def _table(plan: _Plan, rows: pd.DataFrame, hidden_load: float) -> pd.DataFrame:
     import pandas as pd
 
     keyed = rows.set_index(["load", "outage_s", "seed"]).sort_index()
@@ -206,13 +207,14 @@ def _table(plan: _Plan, rows: pd.DataFrame) -> pd.DataFrame:
     made = [
         {"load": load, "rate_per_s": plan.rate_per_s(load), "outage_s": outage_s}
         | _cell(fates.loc[load, outage_s], goodput.loc[load, outage_s], goodput.loc[load, 0.0])
-        | {"tipping_outage_s": tipping_s}
+        | {"tipping_outage_s": tipping_s, "hidden_load": hidden_load}
         for load, tipping_s in ((load, plan.tipping_s(load)) for load in sorted(plan.loads))
         for outage_s in sorted(plan.outages_s)
     ]
     table = pd.DataFrame(made)
     table["goodput_lost"] = false_discoveries(table["p"].to_numpy(), FALSE_SHARE)
-    return table[[*table.columns.drop(["p", "goodput_lost", "tipping_outage_s"]), "goodput_lost", "tipping_outage_s"]]
+    last = ["goodput_lost", "tipping_outage_s", "hidden_load"]
+    return table[[*table.columns.drop(["p", *last]), *last]]
 
 
 def _cell(fates: pd.Series[str], goodput: pd.Series[float], control: pd.Series[float]) -> dict[str, float]:

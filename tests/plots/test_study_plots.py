@@ -116,7 +116,7 @@ def cells(counts=((0, 1, 5), (2, 8, 10)), tips_s=(np.inf, 3.0)):
             spans = {"p_collapse": share, "p_low": low, "p_high": high, "n": n, "collapsed": count}
             rows.append(
                 {"load": load, "rate_per_s": 20 * load, "outage_s": outage_s, **spans}
-                | {"control_collapsed": 0, "tipping_outage_s": tip_s}
+                | {"control_collapsed": 0, "tipping_outage_s": tip_s, "hidden_load": 0.2}
             )
     return pd.DataFrame(rows)
 
@@ -137,7 +137,7 @@ def test_a_cell_that_nothing_can_be_said_of_is_told(ax):
     collapse_map(table, ax)
     assert "0/0*" in texts(ax)
     assert "no run fit" in texts(ax)
-    assert "collapsed without an outage" in ax.get_title(loc="left")
+    assert "* without seeds that collapsed with no outage" in labels(ax)
 
 
 def test_the_tipping_curve_lies_between_the_cells_that_it_parts(ax):
@@ -152,6 +152,14 @@ def test_loads_that_never_tip_have_no_place_on_the_curve(ax):
     collapse_map(cells(tips_s=(np.inf, 2.0)), ax)
     (curve,) = (line for line in ax.get_lines() if "tipping" in str(line.get_label()))
     assert curve.get_ydata().tolist() == [1]
+
+
+@pytest.mark.parametrize(("hidden_load", "height", "words"), [(0.6, 0.5, ""), (0.2, None, ": below the map")])
+def test_the_hidden_capacity_is_drawn_where_the_map_has_its_load_and_told_where_not(ax, hidden_load, height, words):
+    collapse_map(cells().assign(hidden_load=hidden_load), ax)
+    assert f"hidden capacity, load {hidden_load:g}{words}" in labels(ax)
+    dashed = [line.get_ydata()[0] for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert dashed == ([] if height is None else [pytest.approx(height)])
 
 
 def test_cuts_by_load_have_a_line_per_outage(ax):

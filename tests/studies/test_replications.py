@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -121,6 +122,11 @@ def test_a_run_that_breaks_is_a_row_with_its_error_and_the_others_go_on(jobs):
 def test_a_study_of_which_nothing_is_left_says_why():
     with pytest.raises(StudyError, match="all 2 runs broke; small storm, seed 1: ZeroDivisionError"):
         replicate(storm(), 2, jobs=1, measure=lambda _: {"x": 1 / 0})
+
+
+def test_a_process_that_dies_ends_the_study_with_advice():
+    with pytest.raises(StudyError, match="a process of the study died, .* jobs=1 does all runs in this process"):
+        replicate(storm(), 2, jobs=2, measure=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def test_an_interrupted_run_is_no_row(monkeypatch):
