@@ -31,7 +31,11 @@ ALLOWED: dict[str, set[str]] = {
         *("studies", "report", "plots", "analysis", "checks", "frames"),
         *("sim", "scenario", "pipeline", "versions"),
     },
+    "baseline": {
+        *("report", "studies", "plots", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
+    },
     "cli": {
+        "baseline",
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
@@ -69,7 +73,7 @@ BANNED: dict[str, set[str]] = {
     "sweeps": {"simpy", "celery", "greenlet", "redis", "typer"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
-        for room in ("analysis", "checks", "plots", "report", "studies")
+        for room in ("analysis", "checks", "plots", "report", "studies", "baseline")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
