@@ -5,8 +5,9 @@ import os
 import shlex
 from pathlib import Path
 
+import doc_gallery
 import pytest
-from doc_pages import PAGES, ROOT, Command, blocks, commands, name_of
+from doc_pages import PAGES, ROOT, Command, blocks, commands, links, name_of
 from doc_shell import Shell, fits
 
 from tem_sim.scenario.loader import load, loads
@@ -97,6 +98,16 @@ def test_a_shipped_scenario_that_a_page_shows_is_the_one_that_is_shipped() -> No
 
 
 def test_the_gallery_is_small_enough_to_be_cloned() -> None:
-    pictures = list((ROOT / "reports/gallery").glob("*.png"))
-    assert len(pictures) == 2
-    assert sum(os.path.getsize(picture) for picture in pictures) < 250_000
+    pictures = list(doc_gallery.FOLDER.glob("*.png"))
+    assert len(pictures) == 6
+    assert sum(os.path.getsize(picture) for picture in pictures) < 400_000
+
+
+def test_every_picture_of_the_gallery_is_on_its_page_and_the_other_way_round() -> None:
+    assert sorted(links(doc_gallery.PAGE)) == sorted(picture.name for picture in doc_gallery.FOLDER.glob("*.png"))
+
+
+def test_the_numbers_below_the_pictures_are_what_the_studies_say() -> None:
+    page = doc_gallery.PAGE.read_text(encoding="utf-8")
+    assert doc_gallery.jitters_caption(doc_gallery.together()) in page, "make gallery writes it anew"
+    assert doc_gallery.outlived_caption(doc_gallery.outlived()) in page, "make gallery writes it anew"
