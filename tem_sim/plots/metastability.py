@@ -157,8 +157,10 @@ def _draw_path(ax: Axes, path: pd.DataFrame, colour: str, label: str) -> None:
     for hidden, dash, name in ((~away, ":", "_in outage"), (away, "-", label)):
         shown = ~hidden | np.append(~hidden[1:], False)
         ax.plot(np.where(shown, x, np.nan), np.where(shown, y, np.nan), dash, color=colour, linewidth=1.4, label=name)
-    ax.plot(x[:1], y[:1], "o", markerfacecolor="white", markeredgecolor=colour, markersize=8, zorder=4)
-    ax.plot(x[-1:], y[-1:], "s", color=colour, markersize=8, zorder=4)
+    # Paths begin in the corner, where half a mark would be cut off.
+    marks: dict[str, Any] = {"markersize": 8, "zorder": 4, "clip_on": False, "markeredgecolor": colour}
+    ax.plot(x[-1:], y[-1:], "s", color=colour, **marks)
+    ax.plot(x[:1], y[:1], "o", markerfacecolor="white", **marks)
     for at in _arrow_places(x, y):
         ax.annotate(
             "", (x[at + 1], y[at + 1]), (x[at], y[at]), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.2}

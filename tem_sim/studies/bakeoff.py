@@ -221,8 +221,9 @@ def verdict(table: pd.DataFrame, tolerated: float) -> str:
     racing = table[table["in_race"]]
     if racing.empty:
         least = table.sort_values("extinct_share").iloc[0]
-        return f"Every policy loses more than {tolerated:.2g} of the events hit; {_policy(least)} loses least."
-    lose = f"{len(racing)} of {len(table)} policies lose at most {tolerated:.2g} of the events that the outage hit."
+        return f"Every policy loses more than {100 * tolerated:.2g} % of the events hit; {_policy(least)} loses least."
+    most = f"at most {100 * tolerated:.2g} % of the events that the outage hit"
+    lose = f"{len(racing)} of {len(table)} policies lose {most}."
     return " ".join(sentence for sentence in (lose, _front(racing), _own(table)) if sentence)
 
 
@@ -267,7 +268,7 @@ def _notes(
         "events have none, so a policy that loses many looks quicker than it is.",
         "peak_per_s: most calls started in any second after the outage. drain_s: from the outage's end until the "
         "backlog is back at its level before.",
-        f"in_race: at most {tolerated:.2g} of the events EXTINCT, or unfinished when the run ended, in the mean.",
+        f"in_race: at most {100 * tolerated:.2g} % of the events EXTINCT, or unfinished at the run's end, in the mean.",
         "Intervals of 95 %, Student's t over the seeds. beaten_by: no worse in added latency and peak, and surely "
         "better in one (paired t test, at most 5 % false discoveries over all pairs).",
     ]

@@ -140,7 +140,7 @@ def test_the_verdict_names_the_ends_of_the_front_and_the_scenarios_own_place(mon
     places(monkeypatch, lambda name, seed: means[name])
     result = bakeoff(storm(), dict.fromkeys(["quick", "gentle", "loser"], POLICIES["patient"]), seeds=4)
     assert result.verdict == (
-        "3 of 4 policies lose at most 0.01 of the events that the outage hit. 2 of these are on the front: from the "
+        "3 of 4 policies lose at most 1 % of the events that the outage hit. 2 of these are on the front: from the "
         "quickest, quick (+20 [20, 20] s, 50 [50, 50] calls/s), to the gentlest, gentle (+90 [90, 90] s, 10 [10, 10] "
         "calls/s). The scenario's own policy is beaten by quick (+25 [25, 25] s, 60 [60, 60] calls/s)."
     )
@@ -150,7 +150,7 @@ def test_the_verdict_names_the_ends_of_the_front_and_the_scenarios_own_place(mon
 def test_when_all_lose_too_much_the_verdict_says_who_loses_least(monkeypatch):
     places(monkeypatch, lambda name, seed: (5.0, 5.0, 0.4 if name == "a" else 0.9))
     result = bakeoff(storm(), {"a": POLICIES["hasty"]}, seeds=2)
-    assert result.verdict.startswith("Every policy loses more than 0.01 of the events hit; a (+5 [5, 5] s")
+    assert result.verdict.startswith("Every policy loses more than 1 % of the events hit; a (+5 [5, 5] s")
     assert not result.table["on_front"].any()
 
 

@@ -125,7 +125,7 @@ def test_a_study_of_which_nothing_is_left_says_why():
 
 
 def test_a_process_that_dies_ends_the_study_with_advice():
-    with pytest.raises(StudyError, match="a process of the study died, .* jobs=1 does all runs in this process"):
+    with pytest.raises(StudyError, match=r"a process of the study died, .* jobs=1 does all runs in this process"):
         replicate(storm(), 2, jobs=2, measure=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
 
