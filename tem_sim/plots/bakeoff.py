@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tem_sim.plots.front import crosses, draw_front
 from tem_sim.plots.labels import label_points
 from tem_sim.plots.style import axes_for, log_scale
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 # By how much of the hit events is lost: up to, colour, marker, words. Told apart by shape as well as by colour.
 LOSSES = (
@@ -25,7 +25,6 @@ LOSSES = (
 
 NAMES = {"added_latency_s": "added latency of the events hit (s)", "drain_s": "time to drain after the outage (s)"}
 SIZE_INCHES = (9.5, 6.8)
-FRONT = "#009e73"
 
 
 def pareto(table: pd.DataFrame, ax: Axes | None = None, y: str = "added_latency_s") -> Axes:
@@ -43,7 +42,7 @@ def pareto(table: pd.DataFrame, ax: Axes | None = None, y: str = "added_latency_
     for number, kind in enumerate(LOSSES):
         if (kinds == number).any():
             _draw(ax, shown[kinds == number], y, kind)
-    _draw_front(ax, shown[shown["in_race"]], y)
+    draw_front(ax, shown.loc[shown["in_race"], ["peak_per_s", y]].to_numpy(dtype=float))
     _finish(ax, y)
     _limit(ax, shown, y)
     _name(ax, shown, y)
@@ -58,26 +57,8 @@ def _made() -> Axes:
 
 def _draw(ax: Axes, rows: pd.DataFrame, y: str, kind: tuple[float, str, str, str]) -> None:
     _, colour, marker, words = kind
-    spans = [_whiskers(rows, name) for name in ("peak_per_s", y)]
-    ax.errorbar(
-        rows["peak_per_s"], rows[y], xerr=spans[0], yerr=spans[1], fmt="none", ecolor=colour, alpha=0.35, linewidth=1
-    )
+    crosses(ax, rows, "peak_per_s", y, colour)
     ax.plot(rows["peak_per_s"], rows[y], marker, color=colour, markersize=6, label=f"{words} ({len(rows)})", zorder=3)
-
-
-def _whiskers(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """Return how far the interval reaches below and above each mean; below, no further than a logarithm can."""
-    mean, low, high = (rows[column].to_numpy(dtype=float) for column in (name, f"{name}_low", f"{name}_high"))
-    return np.asarray(np.nan_to_num(np.stack([mean - np.maximum(low, mean / 10), high - mean])))
-
-
-def _draw_front(ax: Axes, rows: pd.DataFrame, y: str) -> None:
-    """Draw the stairs along the policies that no other is both gentler and quicker than, in the means."""
-    points = rows[["peak_per_s", y]].sort_values(["peak_per_s", y]).to_numpy(dtype=float)
-    least = np.minimum.accumulate(points[:, 1]) if len(points) else np.zeros(0)
-    front = points[np.append(True, np.diff(least) < 0)] if len(points) else points
-    if len(front) > 1:
-        ax.step(*front.T, where="post", color=FRONT, linewidth=1.4, zorder=2, label="front of the means")
 
 
 def _finish(ax: Axes, y: str) -> None:
