@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
         *("sim", "scenario", "pipeline", "versions"),
     },
     "baseline": {
-        *("report", "studies", "plots", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
+        *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
+        *("sim", "scenario", "pipeline", "versions"),
     },
     "cli": {
         "baseline",

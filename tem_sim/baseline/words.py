@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tem_sim.checks.verdict import count
+from tem_sim.report.github import Annotation
 from tem_sim.report.numbers import plain, value_text
 
 if TYPE_CHECKING:
-    from tem_sim.baseline.check import CheckedCase
+    from tem_sim.baseline.check import Checked, CheckedCase
     from tem_sim.baseline.judged import Finding, Judged
+    from tem_sim.scenario.places import Places
 
 FINDINGS: dict[Finding, str] = {
     "same": "the same",
@@ -142,3 +144,20 @@ def settling(one: Judged) -> str:
 def share(value: float) -> str:
     """Return how many times fewer runs the pairs took, for a table."""
     return "–" if math.isnan(value) else "∞" if math.isinf(value) else plain(value)
+
+
+def notices(checked: Checked, places: Mapping[str, Places]) -> Iterator[Annotation]:
+    """Yield for GitHub what is not fine, at the scenario's line."""
+    for case in checked.cases:
+        if case.word == "OK" or case.name not in places:
+            continue
+        spot = places[case.name].name
+        why = [sentence(case), *(case.drift.sentences() if case.drift else [])]
+        yield Annotation(
+            level="error",
+            title=f"{case.word} {case.name}",
+            message="\n".join(why),
+            file=spot.file,
+            line=spot.line,
+            col=spot.col,
+        )
