@@ -47,6 +47,9 @@ def the_outage(scenario: Scenario) -> Outage:
 def with_outage(scenario: Scenario, for_s: float | None, **changes: object) -> Scenario:
     """Return the scenario with its outage lasting that long, or without it for None; other faults stay.
 
+    The outage is put last of all faults: a fault's luck goes by its number, and so the others have the same luck with
+    and without it.
+
     `changes` are sections in place of the scenario's own, by their YAML keys.
     """
     outage = the_outage(scenario)

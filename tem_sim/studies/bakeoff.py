@@ -75,7 +75,8 @@ def bakeoff(
     """
     outage = the_outage(scenario)
     window = outage.start_s, outage.start_s + outage.for_s
-    entrants = _entrants(scenario, policies, max_retries)
+    # The outage comes last of the faults, so that the others have the luck that they have in the control.
+    entrants = _entrants(with_outage(scenario, outage.for_s), policies, max_retries)
     rows = Replications.of(_runs(entrants, seed_list(seeds), window, jobs, progress))
     table = _table(rows, entrants, tolerated)
     return Bakeoff(

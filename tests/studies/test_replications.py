@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from small_storm import storm
+from small_storm import STORM, storm
 
 from tem_sim.analysis.metrics import METRICS, metrics
 from tem_sim.analysis.statistics import mean_interval, paired
 from tem_sim.scenario.errors import ScenarioError
-from tem_sim.scenario.variants import scenario_with, variants, variants_of
+from tem_sim.scenario.variants import scenario_with, variants, variants_of, with_outage
 from tem_sim.sim.world import simulate
 from tem_sim.studies.cells import Cell, Row, StudyError, cells_of, run_cell
 from tem_sim.studies.progress import in_interactive_kernel, reported
@@ -51,6 +51,16 @@ def test_variants_take_one_setting_several_or_none():
 def test_a_variant_that_makes_no_sense_is_refused_with_its_reason():
     with pytest.raises(ScenarioError, match=r"workers\.count"):
         variants(storm(), {"none at all": "workers.count=0"})
+
+
+def test_without_its_outage_a_scenario_s_other_faults_strike_as_they_do_with_it():
+    deaths = {"kind": "worker_death", "target": "workers", "rate": "0.3/s", "until": "20s", "restart_after": "1s"}
+    both = storm(faults=[*STORM["faults"], deaths], stop="horizon", horizon="30s")
+    struck = [
+        simulate(made).faults.query("kind == 'worker_death'")[["target", "start_s"]].to_numpy().tolist()
+        for made in (with_outage(both, None), with_outage(both, 6.0), with_outage(both, 9.0))
+    ]
+    assert struck[0] == struck[1] == struck[2] != []
 
 
 # --- rows
