@@ -1,6 +1,6 @@
 """`tem-sim baseline save` and `tem-sim check`: what scenarios came to, and whether they still do."""
 
-from __future__ import notices
+from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from tem_sim.cli.baseline import baseline, check
+from tem_sim.cli.compare import compare
 from tem_sim.cli.console import BROKE, complain, mend_streams, write
 from tem_sim.cli.policies import policies
 from tem_sim.cli.report import report
@@ -21,6 +23,7 @@ from tem_sim.cli.run import run
 from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
 from tem_sim.cli.studies import study
+from tem_sim.cli.sweep import sweep
 from tem_sim.cli.validate_model import validate_model
 
 EXITS = (
@@ -42,7 +45,7 @@ app = typer.Typer(
 
 
 # In the order in which `--help` lists them.
-COMMANDS = (run, validate, show, report, schema, init, policies, validate_model, version)
+COMMANDS = (run, sweep, check, compare, validate, show, report, schema, init, policies, validate_model, version)
 
 
 def main() -> None:
@@ -77,3 +80,4 @@ def _root(
 for _command in COMMANDS:
     app.command()(_command)
 app.add_typer(study)
+app.add_typer(baseline)
