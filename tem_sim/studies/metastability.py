@@ -71,7 +71,7 @@ def metastability(
     as that, and at least 30 s); the second half of this is the window in which goodput below `share` of the control's,
     in both halves of the window, is a collapse.
     """
-    plan = _Plan.of(scenario, tuple(loads), tuple(outages_s), persist_s)
+    plan = _Plan.of(scenario, loads, outages_s, persist_s)
     cells = plan.cells(seed_list(seeds))
     made = run_cells(cells, partial(_output, window=plan.window), jobs=jobs, progress=progress)
     rows = _judged(made, plan.keys, share)
@@ -98,7 +98,7 @@ def phase_paths(
     """
     from tem_sim.sim.world import simulate
 
-    plan = _Plan.of(scenario, (load,), tuple(outages_s), persist_s)
+    plan = _Plan.of(scenario, (load,), outages_s, persist_s)
     paths = {}
     for outage_s in plan.lengths:
         path = phase_plane(simulate(plan.variant(load, outage_s), seed))
@@ -119,14 +119,15 @@ class _Plan:
     window: Window
 
     @staticmethod
-    def of(
-        scenario: Scenario, loads: tuple[float, ...], outages_s: tuple[float, ...], persist_s: float | None
-    ) -> _Plan:
-        if not loads or not outages_s or min(loads) <= 0 or min(outages_s) <= 0:
+    def of(scenario: Scenario, loads: Sequence[float], outages_s: Sequence[float], persist_s: float | None) -> _Plan:
+        loads, outages_s = tuple(sorted(set(loads))), tuple(sorted(set(outages_s)))
+        if not loads or not outages_s or loads[0] <= 0 or outages_s[0] <= 0:
             raise ValueError(f"loads and outages_s: each needs values, all above 0, got {loads} and {outages_s}")
-        start_s, longest_s = the_outage(scenario).start_s, max(outages_s)
+        start_s, longest_s = the_outage(scenario).start_s, outages_s[-1]
         if persist_s is None:
             persist_s = max(PERSIST_TIMES * longest_s, PERSIST_LEAST_S)
+        if persist_s <= 0:
+            raise ValueError(f"persist_s must be above 0, got {persist_s}")
         over_s = start_s + longest_s
         window = Window(over_s + persist_s / 2, over_s + persist_s)
         return _Plan(scenario, downstream_of(scenario), loads, outages_s, start_s, window)
@@ -141,16 +142,16 @@ class _Plan:
             self.scenario.policy(),
             self.rate_per_s(load),
             self.downstream,
-            longest_s=2 * max(self.outages_s),
-            after_s=self.window.before_s - self.start_s - max(self.outages_s),
+            longest_s=2 * self.outages_s[-1],
+            after_s=self.window.before_s - self.start_s - self.outages_s[-1],
             step_s=self.downstream.timeout_s / STEPS_PER_TIMEOUT,
-            within_s=min(self.outages_s) / 4,
+            within_s=self.outages_s[0] / 4,
         )
 
     @property
     def keys(self) -> list[tuple[float, float]]:
         """Load and outage of each cell; the heaviest first, so that no process is left with a long run at the end."""
-        return [(load, outage_s) for load in sorted(self.loads, reverse=True) for outage_s in self.lengths]
+        return [(load, outage_s) for load in reversed(self.loads) for outage_s in self.lengths]
 
     def rate_per_s(self, load: float) -> float:
         return load * self.downstream.capacity_per_s
@@ -208,8 +209,8 @@ def _table(plan: _Plan, rows: pd.DataFrame, hidden_load: float) -> pd.DataFrame:
         {"load": load, "rate_per_s": plan.rate_per_s(load), "outage_s": outage_s}
         | _cell(fates.loc[load, outage_s], goodput.loc[load, outage_s], goodput.loc[load, 0.0])
         | {"tipping_outage_s": tipping_s, "hidden_load": hidden_load}
-        for load, tipping_s in ((load, plan.tipping_s(load)) for load in sorted(plan.loads))
-        for outage_s in sorted(plan.outages_s)
+        for load, tipping_s in ((load, plan.tipping_s(load)) for load in plan.loads)
+        for outage_s in plan.outages_s
     ]
     table = pd.DataFrame(made)
     table["goodput_lost"] = false_discoveries(table["p"].to_numpy(), FALSE_SHARE)
@@ -284,7 +285,7 @@ def _alone(table: pd.DataFrame) -> str:
 
 def _notes(plan: _Plan, rows: pd.DataFrame, share: float) -> tuple[str, ...]:
     down, window = plan.downstream, plan.window
-    since_s = window.from_s - plan.start_s - max(plan.outages_s)
+    since_s = window.from_s - plan.start_s - plan.outages_s[-1]
     broken = int((rows["fate"] == "broken").sum())
     notes = [
         f"Load is new events over the capacity: {down.servers} servers / {down.service_s:g} s = "

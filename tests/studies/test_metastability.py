@@ -167,3 +167,14 @@ def test_a_scenario_without_capacity_or_without_one_outage_is_refused():
 def test_a_map_needs_loads_and_outages_above_zero(loads, outages_s):
     with pytest.raises(ValueError, match="each needs values, all above 0"):
         metastability(SHIPPED, loads, outages_s, seeds=1)
+
+
+def test_a_map_needs_time_after_the_outage():
+    with pytest.raises(ValueError, match="persist_s must be above 0, got 0"):
+        metastability(SHIPPED, (0.5,), (1.0,), seeds=1, persist_s=0.0)
+
+
+def test_a_load_or_an_outage_named_twice_counts_once():
+    plan = study._Plan.of(SHIPPED, (0.7, 0.5, 0.7), (4.0, 1.0, 4.0), None)
+    assert (plan.loads, plan.outages_s) == ((0.5, 0.7), (1.0, 4.0))
+    assert len(plan.cells((1, 2))) == 2 * 3 * 2
