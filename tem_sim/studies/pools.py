@@ -6,10 +6,14 @@ Things know nothing of each other, so that where they are done, and in which ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# How many things are with a process, or on their way to it.
+DISPATCHED = 2
 
 
 class Pool(Protocol):
@@ -17,6 +21,39 @@ class Pool(Protocol):
 
     def __call__(self, work: Callable[[T], R], things: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Do it."""
+
+
+def surely(
+    pool: Pool, work: Callable[[T], R], things: Sequence[T], lost: Callable[[T, Exception], R]
+) -> Iterator[tuple[int, R]]:
+    """Do the work on each thing, also when it kills its process: what comes of that thing is what `lost` says.
+
+    Which of those that were being worked on did it, nobody can tell; so each of them is done again in a process that
+    has nothing else to lose.
+    """
+    left = list(enumerate(things))
+    while left:
+        done = set()
+        try:
+            for place, result in pool(work, [thing for _, thing in left]):
+                done.add(place)
+                yield left[place][0], result
+            return
+        except BrokenExecutor:
+            rest = [one for place, one in enumerate(left) if place not in done]
+        suspects = DISPATCHED * _cores()
+        yield from ((number, _alone(work, thing, lost)) for number, thing in rest[:suspects])
+        left = rest[suspects:]
+
+
+def _alone(work: Callable[[T], R], thing: T, lost: Callable[[T, Exception], R]) -> R:
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]  # joblib has no types.
+
+    try:
+        result: R = Parallel(n_jobs=2, backend="loky")([delayed(work)(thing)])[0]
+    except BrokenExecutor as error:
+        return lost(thing, error)
+    return result
 
 
 def processes(jobs: int | None) -> Pool:
@@ -43,9 +80,15 @@ def _here(work: Callable[[T], R], things: Sequence[T]) -> Iterator[tuple[int, R]
 
 
 def _in_many(work: Callable[[T], R], things: Sequence[T], processes: int) -> Iterator[tuple[int, R]]:
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]  # joblib has no types.
+    from joblib import Parallel, delayed
 
-    pool = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
+    pool = Parallel(
+        n_jobs=processes,
+        backend="loky",
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch=DISPATCHED * processes,
+    )
     yield from pool(delayed(numbered)(work, number, thing) for number, thing in enumerate(things))
 
 

@@ -82,7 +82,8 @@ def run_task(task: Task) -> RunRow:
 
     began_s = time.perf_counter()
     try:
-        run = simulate(task.scenario, task.seed)
+        # The sweep tells how far it is.
+        run = simulate(task.scenario, task.seed, progress=lambda *_: None)
         if run.status == "interrupted":
             raise KeyboardInterrupt
         return _row(task, judge(run), time.perf_counter() - began_s)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tem_sim.scenario.loader import load_plan, plan_of
 from tem_sim.scenario.models import Scenario
-from tem_sim.studies.pools import processes
+from tem_sim.studies.pools import processes, surely
 from tem_sim.studies.progress import reported
 from tem_sim.sweeps.keys import resolved, run_key, scenario_key
 from tem_sim.sweeps.machines import machines
@@ -128,7 +128,7 @@ def _complete(asked: _Asked, results: Results, do: Pool, tell: Callable[[int, in
         tell(total - len(tasks), total)
         if not tasks:
             return
-        for done, (_, row) in enumerate(do(run_task, tasks), start=1):
+        for done, (_, row) in enumerate(surely(do, run_task, tasks, broken_row), start=1):
             results.add(row, asked.engine)
             known[row.key] = row
             tell(total - len(tasks) + done, total)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tem_sim.scenario.errors import ScenarioError
-from tem_sim.scenario.loader import loads
+from tem_sim.scenario.loader import loads, loads_plan
 from tem_sim.scenario.models import Scenario
 
 TEXT = (Path(__file__).parent / "valid.yaml").read_text()
@@ -38,6 +38,10 @@ def outcome(text: str) -> object:
     assert isinstance(scenario, Scenario)
     scenario.settings()
     assert loads_again(scenario) == scenario
+    try:
+        loads_plan(text, file="mutant.yaml")
+    except ScenarioError as error:
+        check(error)
     return scenario
 
 
