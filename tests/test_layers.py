@@ -35,8 +35,11 @@ ALLOWED: dict[str, set[str]] = {
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "scenario", "pipeline", "versions"),
     },
+    "hunt": {
+        *("report", "studies", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
+    },
     "cli": {
-        "baseline",
+        *("baseline", "hunt"),
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
@@ -74,7 +77,7 @@ BANNED: dict[str, set[str]] = {
     "sweeps": {"simpy", "celery", "greenlet", "redis", "typer"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
-        for room in ("analysis", "checks", "plots", "report", "studies", "baseline")
+        for room in ("analysis", "checks", "plots", "report", "studies", "baseline", "hunt")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
@@ -90,7 +93,7 @@ STORE_MODULES = {
     "tasks",
     "unhandled",
 }
-LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps"}
+LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps", "hunt"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tem_sim.analysis.history import Array
     from tem_sim.frames import Run
 
-_OPPOSITE: dict[Comparison, Comparison] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+OPPOSITE: dict[Comparison, Comparison] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,7 +173,7 @@ def _detail(threshold: Threshold, verdict: Answer, value: float, n: int, missing
     if verdict == "unknown":
         of = count(missing, "value is", "values are")
         return f"{threshold.asked} is {_text(threshold, value)} so far, but {of} not known"
-    sign = threshold.comparison if verdict == "true" else _OPPOSITE[threshold.comparison]
+    sign = threshold.comparison if verdict == "true" else OPPOSITE[threshold.comparison]
     shown, bound = (_text(threshold, number) for number in (value, threshold.bound))
     if shown == bound and value != threshold.bound:
         shown = repr(value)

@@ -17,6 +17,7 @@ import typer
 from tem_sim.cli.baseline import baseline, check
 from tem_sim.cli.compare import compare
 from tem_sim.cli.console import BROKE, complain, mend_streams, write
+from tem_sim.cli.hunt import hunt
 from tem_sim.cli.policies import policies
 from tem_sim.cli.report import report
 from tem_sim.cli.run import run
@@ -45,7 +46,7 @@ app = typer.Typer(
 
 
 # In the order in which `--help` lists them.
-COMMANDS = (run, sweep, check, compare, validate, show, report, schema, init, policies, validate_model, version)
+COMMANDS = (run, sweep, hunt, check, compare, validate, show, report, schema, init, policies, validate_model, version)
 
 
 def main() -> None:

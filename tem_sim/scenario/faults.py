@@ -5,7 +5,7 @@ Each class knows its colour on every plot (`shade`), which nodes it can strike (
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, WithJsonSchema, model_validator
 
@@ -283,3 +283,6 @@ AnyFault = (
     | ClockSkew
 )
 Fault = Annotated[AnyFault, Field(discriminator="kind")]
+
+# Each kind of fault with its class.
+KINDS: dict[str, type[AnyFault]] = {model.model_fields["kind"].default: model for model in get_args(AnyFault)}
