@@ -12,6 +12,8 @@ Progress = Callable[[float, float], None]
 
 # Runs that are over sooner show no bar: it would only flicker.
 AFTER_S = 2.0
+# Without a rate and an estimate of the end: most runs end well before their horizon.
+FORMAT = "{desc}: {bar} {n} s of at most {total} s of simulated time, after {elapsed}"
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def watched(title: str, horizon_s: float, progress: Progress | None) -> Iterator
         # Without ipywidgets tqdm warns and draws its bar as text, which serves as well.
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
-    with tqdm(total=round(horizon_s), desc=title, unit="s", delay=AFTER_S, leave=False) as bar:
+    with tqdm(total=round(horizon_s), desc=title, bar_format=FORMAT, delay=AFTER_S, leave=False) as bar:
 
         def advance(now_s: float, _: float) -> None:
             bar.update(round(now_s) - bar.n)

@@ -64,7 +64,9 @@ class Explorer:
         )
         self.button = widgets.Button(description="run", icon="play")
         self.status = widgets.HTML()
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        self.picture = widgets.Image(
+            format="png", layout={"width": "100%", "max_width": f"{SIZE_INCHES[0] * DPI:.0f}px"}
+        )
         self._wire()
         self.panel = self._laid_out(widgets)
         if self.live.value:
@@ -134,10 +136,10 @@ class Explorer:
         return tell
 
     def _laid_out(self, widgets: Any) -> Any:
-        left = widgets.VBox(
-            [*self.controls, widgets.HBox([self.button, self.live])], layout={"min_width": "320px", "flex": "0 0 auto"}
-        )
-        right = widgets.VBox([self.status, self.picture], layout={"flex": "1 1 auto", "min_width": "300px"})
+        switches = widgets.HBox([self.button, self.live])
+        left = widgets.VBox([*self.controls, switches], layout={"flex": "0 0 320px"})
+        # Beside the sliders where there is room for it, else below.
+        right = widgets.VBox([self.status, self.picture], layout={"flex": "1 1 480px", "min_width": "0"})
         return widgets.HBox([left, right], layout={"flex_flow": "row wrap"})
 
     def __repr__(self) -> str:
