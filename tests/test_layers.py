@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
-    "testing": {"report", "checks", "analysis", "frames", "sim", "scenario", "pipeline"},
+    "testing": {"baseline", "report", "checks", "analysis", "frames", "sim", "scenario", "pipeline"},
     # The table of contents names everything that is public.
     "__init__": {
         "sweeps",
@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # Modules that are part of another room.
-ROOM_OF = {"archive": "frames"}
+ROOM_OF = {"archive": "frames", "strategies": "testing"}
 
 # Third-party and standard modules that a room must do without.
 BANNED: dict[str, set[str]] = {

@@ -1,0 +1,137 @@
+"""Fault schedules: any kinds, targets, times and triggers that fit a scenario with so many workers and that horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from pydantic import JsonValue, TypeAdapter
+
+from tem_sim.pipeline.ports import EDGES
+from tem_sim.scenario.faults import AnyFault, Fault
+from tem_sim.testing.pieces import Section, or_off, section, shares, times_s
+
+_adapter: TypeAdapter[AnyFault] = TypeAdapter(Fault)
+
+
+def fault_schedules(
+    *, kinds: Sequence[str] | None = None, workers: int = 2, horizon_s: float = 60.0, max_faults: int = 4
+) -> SearchStrategy[tuple[AnyFault, ...]]:
+    """Generate tuples of valid faults, of all kinds or of these; the empty one is the simplest."""
+    one = fault_sections(kinds=kinds, workers=workers, horizon_s=horizon_s).map(fault_of)
+    return st.lists(one, max_size=max_faults).map(tuple)
+
+
+def fault_of(data: Section) -> AnyFault:
+    """Return the fault that an item of a section `faults` stands for."""
+    return _adapter.validate_python(data, by_alias=True, by_name=False)
+
+
+def fault_sections(
+    *, kinds: Sequence[str] | None = None, workers: int = 2, horizon_s: float = 60.0
+) -> SearchStrategy[Section]:
+    """Generate an item of the section `faults` of a file."""
+    chosen = FAULT_KINDS if kinds is None else tuple(kinds)
+    if unknown := set(chosen) - set(FAULT_KINDS) or (not chosen and {"no kind"}):
+        raise ValueError(f"kinds: must be of {', '.join(FAULT_KINDS)}, got {', '.join(sorted(unknown))}")
+    return st.one_of([st.tuples(_of(kind), _KINDS[kind](workers, horizon_s)).map(_joined) for kind in chosen])
+
+
+def _of(kind: str) -> SearchStrategy[Section]:
+    return section({"kind": st.just(kind)})
+
+
+# --- faults that last from a time on
+
+
+def _window(
+    horizon_s: float,
+    always: dict[str, SearchStrategy[JsonValue]] | None = None,
+    sometimes: dict[str, SearchStrategy[JsonValue]] | None = None,
+) -> SearchStrategy[Section]:
+    at_and_for = {"at": _starts_s(horizon_s), "for": times_s(0.5, max(0.5, horizon_s / 2))}
+    return section({**at_and_for, **(always or {})}, sometimes)
+
+
+def _starts_s(horizon_s: float) -> SearchStrategy[float]:
+    """Return times before the horizon."""
+    return times_s(0, horizon_s - 0.5) if horizon_s >= 1 else st.just(0.0)
+
+
+def _outage(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s)
+
+
+def _broker_restart(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {}, {"messages": st.sampled_from(["kept", "lost"])})
+
+
+def _beat_doubled(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {}, {"phase": times_s(0, 1, 0.1)})
+
+
+def _wakeups_lost(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {}, {"probability": shares()})
+
+
+def _gateway_disconnect(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {}, {"fraction": shares()})
+
+
+def _clock_skew(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    drift = st.integers(-200, 200).map(lambda ppm: f"{ppm}ppm")
+    return _window(horizon_s, {"target": _targets(workers)}, {"skew": times_s(-5, 5), "drift": drift})
+
+
+# --- faults with a trigger
+
+
+def _worker_death(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _triggered(workers, horizon_s, section({}, {"restart_after": or_off(times_s(0, 10))}))
+
+
+def _worker_pause(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _triggered(workers, horizon_s, section({"for": times_s(0.5, 90)}))
+
+
+def _triggered(workers: int, horizon_s: float, what: SearchStrategy[Section]) -> SearchStrategy[Section]:
+    target = section({"target": _targets(workers)})
+    triggers = st.one_of(section({"at": _starts_s(horizon_s)}), _at_edge(), _at_random(horizon_s))
+    return st.tuples(target, triggers, what).map(_joined)
+
+
+def _joined(parts: tuple[Section, ...]) -> Section:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _at_edge() -> SearchStrategy[Section]:
+    return section({"edge": st.sampled_from(EDGES)}, {"nth": st.integers(1, 10)})
+
+
+def _at_random(horizon_s: float) -> SearchStrategy[Section]:
+    """Return rates of some hits in all, with windows that open before the horizon and before they shut."""
+    rate = st.integers(1, 5).map(lambda hits: round(hits / horizon_s, 6))
+    windows = st.tuples(_starts_s(horizon_s), times_s(0.5, horizon_s)).map(
+        lambda window: {"from": window[0], "until": window[0] + window[1]}
+    )
+    return st.builds(lambda rate, window: {"rate": rate, **window}, rate, st.one_of(st.just({}), windows))
+
+
+def _targets(workers: int) -> SearchStrategy[JsonValue]:
+    named = [f"worker-{number}" for number in range(1, workers + 1)]
+    return st.sampled_from([*named, "workers", "beat", "api", "gateway", "*"])
+
+
+_KINDS: dict[str, Callable[[int, float], SearchStrategy[Section]]] = {
+    "outage": _outage,
+    "broker_restart": _broker_restart,
+    "worker_death": _worker_death,
+    "worker_pause": _worker_pause,
+    "beat_stopped": _outage,
+    "beat_doubled": _beat_doubled,
+    "wakeups_lost": _wakeups_lost,
+    "gateway_disconnect": _gateway_disconnect,
+    "clock_skew": _clock_skew,
+}
+FAULT_KINDS = tuple(_KINDS)
