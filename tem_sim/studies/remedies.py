@@ -17,6 +17,14 @@ from tem_sim.studies.knobs import has_base
 if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
 
+# The limits that are off by default, and their fields.
+_LIMITS = {
+    "retry budget": "retry_budget",
+    "circuit breaker": "breaker",
+    "concurrency limit": "concurrency_limit",
+    "load shedding": "shedding",
+    "deadline": "deadline_s",
+}
 JITTERS = ("none", "full", "equal", "decorrelated")
 
 
@@ -55,9 +63,18 @@ class Sizes:
 def remedies(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     """Return every mitigation by name, each as the `path=value` settings that a scenario takes with `--set`.
 
-    What the scenario does already, such as its own jitter, is left out.
+    What the scenario does already, such as its own jitter, is left out; a limit that it has is tried without.
     """
-    return dict([*_backoffs(scenario), *_scheduling(scenario), *_limits(scenario)])
+    sized = dict([*_backoffs(scenario), *_scheduling(scenario), *_limits(scenario)])
+    return dict(_or_without(name, settings, scenario) for name, settings in sized.items())
+
+
+def _or_without(name: str, settings: tuple[str, ...], scenario: Scenario) -> tuple[str, tuple[str, ...]]:
+    """Return a limit of the pipeline as it is, or switched off where the scenario has one of its own."""
+    field = _LIMITS.get(name)
+    if field is None or getattr(scenario.pipeline, field) is None:
+        return name, settings
+    return f"no {name}", (f"pipeline.{field.removesuffix('_s')}=off",)
 
 
 def _backoffs(scenario: Scenario) -> Iterator[tuple[str, tuple[str, ...]]]:

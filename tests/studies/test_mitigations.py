@@ -47,6 +47,17 @@ def test_every_mitigation_is_tried_sized_by_the_scenario():
     assert tried["deadline"] == ("pipeline.deadline=12",)
 
 
+def test_a_limit_that_the_scenario_has_already_is_tried_without():
+    guarded = scenario_with(NARROW, "pipeline.breaker={}", "pipeline.deadline=9s")
+    tried = remedies(guarded)
+    assert (tried["no circuit breaker"], tried["no deadline"]) == (
+        ("pipeline.breaker=off",),
+        ("pipeline.deadline=off",),
+    )
+    assert not {"circuit breaker", "deadline"} & set(tried)
+    assert scenario_with(guarded, *tried["no circuit breaker"], *tried["no deadline"]) == NARROW
+
+
 @pytest.mark.parametrize(
     "changed",
     [
