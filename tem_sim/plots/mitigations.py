@@ -29,6 +29,8 @@ FRAME_INCHES = 1.75
 WIDTH_INCHES = 12.0
 # What lies further out is drawn at the edge: one thing that makes all ten times worse must not flatten the rest.
 MOST_PERCENT = 150.0
+# The rounding of equal floats, not a difference.
+NOTHING = 1e-6
 
 
 def mitigation_effects(table: pd.DataFrame, figure: Figure | None = None) -> Figure:
@@ -87,9 +89,9 @@ def _draw(ax: Axes, rows: pd.DataFrame, base: float, measure: str, more_is_bette
 
 
 def _limit(spans: NDArray[np.float64]) -> float:
-    """Return how far a panel reaches on either side."""
+    """Return how far a panel reaches on either side; 1 where nothing changes."""
     furthest = float(np.nanmax(np.abs(spans), initial=0.0))
-    return min(max(furthest, 1e-9), MOST_PERCENT)
+    return min(furthest, MOST_PERCENT) if furthest > NOTHING else 1.0
 
 
 def _level(base: float, measure: str) -> str:

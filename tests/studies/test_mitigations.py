@@ -185,3 +185,5 @@ def test_what_goes_beyond_the_picture_is_drawn_at_its_edge_with_its_number():
     (note,) = figure.axes[0].texts
     assert note.get_text() == "+990"
     assert figure.axes[0].get_xlim()[1] < 200
+    # Where nothing changes the axis is of whole percents, not of rounding errors.
+    assert figure.axes[1].get_xlim() == (-1.15, 1.15)
