@@ -100,7 +100,7 @@ into a closed door. **One run of one downstream is no verdict on jitter.**
 # %% [markdown]
 # ## The same, where it hurts
 #
-# Now a downstream with a limit: two servers, a queue of 20, callers that give up after 400 ms. A call whose caller
+# Now a downstream with a limit: one server, a queue of 10, callers that give up after 400 ms. A call whose caller
 # has given up is served all the same, for nobody. Ten seeds, each with and without jitter, under the same luck.
 
 # %%
@@ -111,7 +111,10 @@ from tem_sim.studies.replications import replicate
 
 MEASURES = ["amplification", "retry_peak_per_s", "drain_s", "latency_p95_s", "duplicate_effects"]
 limited = scenario_with(
-    small_storm(), "arrivals[0].events=250", "handler.capacity={servers: 2, queue: 20, timeout: 400ms}"
+    small_storm(),
+    "arrivals[0].events=125",
+    "handler.capacity={servers: 1, queue: 10, timeout: 400ms}",
+    "beat.relay_every=1s",
 )
 study = replicate(
     variants(limited, {"no jitter": "pipeline.backoff.jitter=none", "full jitter": "pipeline.backoff.jitter=full"}),

@@ -68,7 +68,7 @@ zombies = load(
         "arrivals={kind: poisson, rate: 10/s, from: 0s, until: 6s}",
         "pipeline={lease: 5s, batch_size: 10, backoff: {base: 1s, jitter: full, max_retries: 8}}",
         "handler.failure_rate=0.4",
-        "beat.rescue_every=1s",
+        "beat={rescue_every: 1s, relay_every: 1s}",
         "faults[0]={kind: worker_pause, target: worker-1, edge: before_settle, nth: 6, for: 7s}",
         "faults[1]={kind: worker_pause, target: worker-2, edge: before_settle, nth: 6, for: 7500ms}",
     ],
@@ -190,6 +190,6 @@ knows the idempotency key can prevent it.
 #
 # * `load(scenarios / "zombie_worker.yaml", ["pipeline.lease=off"])`: no rescue, no zombie; and rows that are stuck
 #   for ever instead (notebook 04).
-# * Freeze for shorter than the lease (`faults[0].for=3s`): all guards agree.
+# * Freeze for shorter than the lease (`faults[0].for=3s`): all guards but `stale` agree.
 # * `event_id = ...` with another of `lease.rows`: the ones where a failure was written over a call that was under
 #   way.

@@ -8,18 +8,25 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from nbclient.exceptions import CellExecutionError
 from notebook_pairs import SOURCES, executed, notebook_of, text_of
 
 # Each notebook runs in a process of its own; this one only waits.
 AT_ONCE = 2
 
 
-def main() -> None:
-    """Write the notebooks that the arguments name (their .py or .ipynb), or all; say which changed."""
+def main() -> int:
+    """Write the notebooks that the arguments name (their .py or .ipynb), or all; say which changed and which failed."""
     named = [Path(name).resolve().with_suffix(".py") for name in sys.argv[1:]]
+    failed = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for line in pool.map(_refreshed, named or SOURCES):
-            sys.stdout.write(line)
+        for done in [pool.submit(_refreshed, source) for source in named or SOURCES]:
+            try:
+                sys.stdout.write(done.result())
+            except CellExecutionError as error:
+                failed += 1
+                sys.stdout.write(f"{error}\n")
+    return min(failed, 1)
 
 
 def _refreshed(source: Path) -> str:
@@ -33,4 +40,4 @@ def _refreshed(source: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

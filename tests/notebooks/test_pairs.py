@@ -2,11 +2,14 @@
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from notebook_pairs import FOLDER, SOURCES, notebook_of, source_of, text_of, unrun
+from notebook_pairs import FOLDER, SOURCES, executed, notebook_of, source_of, text_of, unrun
 
 MOST_BYTES = 300_000
 NAMES = [
@@ -97,5 +100,21 @@ def test_the_first_picture_comes_within_five_lines_of_code(source: Path) -> None
     assert lines <= 5
 
 
-def test_writing_a_notebook_twice_gives_the_same_bytes() -> None:
-    assert [text_of(unrun(source)) for source in SOURCES] == [text_of(unrun(source)) for source in SOURCES]
+@pytest.mark.slow
+@each
+def test_running_it_again_gives_the_same_bytes(source: Path) -> None:
+    assert text_of(executed(source)) == notebook_of(source).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@each
+def test_it_runs_from_the_root_of_the_clone_as_well(source: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, source.relative_to(FOLDER.parent)],
+        cwd=FOLDER.parent,
+        env={**os.environ, "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
