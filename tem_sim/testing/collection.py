@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tem_sim.baseline.file import BaselineError
 from tem_sim.checks.registry import CHECKS
 from tem_sim.report.jobs import repeat_command, unknown_checks
 from tem_sim.report.several import Answer, Fate, Several
@@ -19,11 +20,16 @@ from tem_sim.scenario.errors import ScenarioError
 from tem_sim.scenario.loader import load, places_in
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.seeds import first_seeds
+from tem_sim.testing.plugin import baseline_key
 from tem_sim.testing.runs import Runs, simulated
 
 if TYPE_CHECKING:
+    from tem_sim.baseline.check import CheckedCase
+    from tem_sim.baseline.seen import Case, Seen
+    from tem_sim.frames import Run
     from tem_sim.scenario.errors import Spot
     from tem_sim.scenario.thresholds import Threshold
+    from tem_sim.testing.baselines import Baselines
 
 # A file is ours when its first lines point to our schema, or when it names a scenario and has a section of one.
 _MODELINE = re.compile(r"^#\s*yaml-language-server:.*scenario\.schema\.json", re.MULTILINE)
@@ -54,7 +60,9 @@ class ScenarioFile(pytest.File):
     def __init__(self, *, runs: Runs, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # What pytest gives, it takes.
         self.shown = runs.shown(self.path)
+        self.baselines = self.config.stash[baseline_key]
         self._several: Several | Exception | None = None
+        self._seen: list[Seen] = []
 
     def collect(self) -> Iterator[ScenarioItem]:
         """Yield the tests; a file with mistakes is an error that lists them with their places."""
@@ -63,7 +71,8 @@ class ScenarioFile(pytest.File):
             places = places_in(self.shown)
             if strangers := unknown_checks(Path(self.shown), scenario):
                 raise ScenarioError(strangers)
-        except ScenarioError as error:
+            self.seeds = self._asked(scenario)
+        except (ScenarioError, BaselineError) as error:
             raise self.CollectError(str(error)) from None
         self.scenario = scenario
         if self.config.pluginmanager.hasplugin("xdist"):
@@ -77,27 +86,46 @@ class ScenarioFile(pytest.File):
             yield ThresholdItem.from_parent(self, name=name, spot=spot, threshold=threshold)
         for check in CHECKS:
             yield CheckItem.from_parent(self, name=check, spot=places.violation(check))
+        if self.baselines is not None:
+            yield BaselineItem.from_parent(self, name="baseline", spot=places.name)
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds that are run: those of the option, of the file, or the scenario's one."""
+    def _asked(self, scenario: Scenario) -> tuple[int, ...]:
+        """Return the seeds that are run: those of the baseline, of the option, of the file, or the scenario's one."""
         option: int | None = self.config.getoption("--tem-seeds")
+        if self.baselines is not None:
+            return self.baselines.seeds(scenario, option)
         if option:
             return tuple(range(1, option + 1))
-        return (self.scenario.seed,) if self.scenario.seeds is None else first_seeds(self.scenario.seeds)
+        return (scenario.seed,) if scenario.seeds is None else first_seeds(scenario.seeds)
 
     def judged(self) -> Several:
         """Run and judge, the first time; a simulation that breaks breaks every test of the file."""
         if self._several is None:
             strict = bool(self.config.getoption("--tem-strict"))
             try:
-                runs = (simulated(self.scenario, seed) for seed in self.seeds)
-                self._several = Several.judged(self.scenario, runs, strict=strict)
+                self._several = Several.judged(self.scenario, self._ran(), strict=strict)
             except Exception as error:
                 self._several = error
         if isinstance(self._several, Exception):
             raise self._several
         return self._several
+
+    def case(self) -> Case:
+        """Return what is kept of the runs for a baseline."""
+        from tem_sim.baseline.seen import Case
+
+        self.judged()
+        return Case(scenario=self.scenario, runs=tuple(self._seen))
+
+    def _ran(self) -> Iterator[Run]:
+        """Yield the runs one by one, so that no two of them are in memory."""
+        for number, seed in enumerate(self.seeds):
+            run = simulated(self.scenario, seed)
+            if self.baselines is not None:
+                from tem_sim.baseline.seen import seen
+
+                self._seen.append(seen(run, log=number == 0))
+            yield run
 
     def repeat(self, seed: int) -> str:
         """Return the command that does one of the runs again."""
@@ -130,13 +158,21 @@ class ScenarioItem(pytest.Item):
         found = self.answer(several)
         words: dict[Fate, str] = {"broken": "FAIL", "inconclusive": "INCONCLUSIVE"}
         head = f"{words.get(found.fate, 'PASS')} {several.scenario.name}: {found.sentence}"
-        repeat = self._noted(head, several.seeds, self.parent.repeat(found.seeds[0]))
+        repeat = self._noted(head, several.seeds, self.repeat(found))
         if found.fate == "unknown":
             pytest.skip(f"cannot be judged: {found.sentence}")
         if found.fate == "warned":
             self.warn(TemSimWarning(f"{self.spot}: {found.sentence}; it only warns"))
         if found.fate in words:
-            pytest.fail(f"{head}\n{_evidence(found, self.spot)}\nrepeat: {repeat}", pytrace=False)
+            pytest.fail(f"{head}\n{self.evidence(found)}\nrepeat: {repeat}", pytrace=False)
+
+    def evidence(self, found: Answer) -> str:
+        """Return what a failure shows besides: the line that asks, and the rows that offend."""
+        return _evidence(found, self.spot)
+
+    def repeat(self, found: Answer) -> str:
+        """Return the command that shows the same again."""
+        return self.parent.repeat(found.seeds[0])
 
     def _judged(self) -> Several:
         from tem_sim.sim.kernel import SimulationError
@@ -180,6 +216,36 @@ class CheckItem(ScenarioItem):
     def answer(self, several: Several) -> Answer:
         """Return what the check comes to."""
         return several.check(self.name)
+
+
+class BaselineItem(ScenarioItem):
+    """The scenario against its baseline."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(marks=("tem", "tem_baseline"), **kwargs)  # type: ignore[arg-type]
+        self._checked: CheckedCase | None = None
+
+    def answer(self, several: Several) -> Answer:
+        """Return whether anything got worse."""
+        from tem_sim.testing.baselines import answer_of
+
+        self._checked = self._baselines.compared(self.parent.case())
+        return answer_of(self._checked, several.seeds)
+
+    def evidence(self, found: Answer) -> str:
+        """Return what changed, and a line per metric that did."""
+        from tem_sim.testing.baselines import account_of
+
+        return "" if self._checked is None else account_of(self._checked)
+
+    def repeat(self, found: Answer) -> str:
+        """Return the command that compares again."""
+        return self._baselines.repeat(self.parent.shown, len(found.seeds))
+
+    @property
+    def _baselines(self) -> Baselines:
+        assert self.parent.baselines is not None
+        return self.parent.baselines
 
 
 def _range(seeds: Sequence[int]) -> str:

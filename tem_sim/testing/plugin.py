@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tem_sim.testing.baselines import Baselines
     from tem_sim.testing.runs import Runs, TemRun
 
 MARKERS = (
@@ -26,6 +27,7 @@ SUFFIXES = (".yaml", ".yml")
 
 _folders = pytest.StashKey[tuple[Path, ...]]()
 _runs = pytest.StashKey["Runs"]()
+baseline_key = pytest.StashKey["Baselines | None"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _refuse_idle_options(config)
         return
     config.pluginmanager.register(_Skips(), "tem-sim-skips")
+    config.stash[baseline_key] = _baseline(config)
     if config.args_source is config.ArgsSource.TESTPATHS:
         config.args += _not_visited(config, folders)
     if os.environ.get("GITHUB_ACTIONS") == "true" and not hasattr(config, "workerinput"):
@@ -88,6 +91,22 @@ def _named(config: pytest.Config, patterns: Sequence[str]) -> Iterator[Path]:
             told = f"tem_sim_scenarios: there is nothing at {pattern} in {config.rootpath}"
             config.issue_config_time_warning(pytest.PytestConfigWarning(told), stacklevel=2)
         yield from found
+
+
+def _baseline(config: pytest.Config) -> Baselines | None:
+    """Return the session's baseline, read before anything runs."""
+    file, update = config.getoption("--tem-baseline"), bool(config.getoption("--tem-update-baseline"))
+    if not file:
+        if update:
+            raise pytest.UsageError("--tem-update-baseline: name the file, too: --tem-baseline FILE.json")
+        return None
+    if update and (hasattr(config, "workerinput") or config.getoption("numprocesses", None)):
+        raise pytest.UsageError("--tem-update-baseline: one process writes a baseline; leave out -n")
+    from tem_sim.testing.baselines import Baselines
+
+    baselines = Baselines(Path(file), update)
+    config.pluginmanager.register(baselines, "tem-sim-baseline")
+    return baselines
 
 
 def _refuse_idle_options(config: pytest.Config) -> None:
