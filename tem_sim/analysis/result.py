@@ -20,12 +20,14 @@ class Result:
     `verdict` is one to three sentences that stand on their own, with numbers, units and uncertainty. `table` is tidy:
     one row per thing compared, units last in the columns' names, intervals as `…_low` and `…_high`. `notes` say how it
     was made and what it assumes (replications, warm-up, censoring, correction for many comparisons), a sentence each.
+    `headline` names the columns that a narrow screen shows; all of them where it is empty.
     """
 
     title: str
     verdict: str
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+    headline: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         parts = [self.title, self.verdict, "", self.table.to_string(max_rows=SHOWN_ROWS, float_format=short)]

@@ -67,7 +67,12 @@ def _draw(ax: Axes, rows: pd.DataFrame, base: float, measure: str, more_is_bette
     from matplotlib.ticker import MaxNLocator
 
     scale, unit = (100 / base, "%") if base else (1.0, "")
-    spans = rows[[f"{measure}_{column}" for column in ("difference", "low", "high")]].to_numpy(dtype=float) * scale
+    spans = (
+        rows[[f"{measure}_{column}" for column in ("difference", "difference_low", "difference_high")]].to_numpy(
+            dtype=float
+        )
+        * scale
+    )
     limit = _limit(spans)
     ax.axvline(0.0, color="black", linewidth=0.9, zorder=1)
     for place, (span, sure) in enumerate(zip(spans, rows[f"{measure}_sure"], strict=True)):

@@ -24,21 +24,21 @@ def finding_blocks(result: Result) -> Iterator[RenderableType]:
     """Yield the account of a result; each estimate stands with its interval in one cell."""
     yield Text(result.verdict, style="bold")
     yield ""
-    yield _screen_table(result.table)
+    yield _screen_table(result.table, result.headline)
     if result.notes:
         yield ""
     for note in result.notes:
         yield Text(f"· {note}", style="dim")
 
 
-def _screen_table(frame: pd.DataFrame) -> Table:
+def _screen_table(frame: pd.DataFrame, headline: tuple[str, ...]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     bounds = {f"{name}{end}" for name in frame.columns for end in (_LOW, _HIGH)}
-    shown = [name for name in frame.columns if name not in bounds]
+    shown = headline or tuple(str(name) for name in frame.columns if name not in bounds)
     for name in shown:
-        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "if" else "left")
+        table.add_column(name, justify="right" if frame[name].dtype.kind in "if" else "left")
     for row in frame.to_dict("records"):
-        table.add_row(*(_cell(row, str(name)) for name in shown))
+        table.add_row(*(_cell(row, name) for name in shown))
     return table
 
 

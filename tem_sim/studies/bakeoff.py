@@ -84,6 +84,7 @@ def bakeoff(
         verdict=verdict(table, tolerated),
         table=table,
         notes=_notes(rows, window, max_retries, tolerated),
+        headline=("policy", *MEASURES, "on_front"),
         rows=rows,
         tolerated=tolerated,
     )

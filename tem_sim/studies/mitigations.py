@@ -54,8 +54,8 @@ class Mitigations(Result):
     """The mitigations, those first that make most surely better and least worse; ties by goodput.
 
     Columns: mitigation, settings, `better` and `worse` (the measures that are surely so, in words), then of each of
-    `MEASURES` the mean, `…_difference` to the baseline with its interval `…_low` and `…_high`, and `…_sure`; at last
-    `rank_…` of each of `RANKED` by its mean, 1 for the best. The baseline is a row of its own. `rows` are the runs.
+    `MEASURES` the mean, `…_difference` to the baseline with its interval `…_difference_low` and `…_high`, and `…_sure`; at
+    last `rank_…` of each of `RANKED` by its mean, 1 for the best. The baseline is a row of its own. `rows` are the runs.
     """
 
     rows: Replications
@@ -86,6 +86,7 @@ def mitigations(
         verdict=verdict(table),
         table=table,
         notes=_notes(rows),
+        headline=("mitigation", "better", "worse", *(f"{measure}_difference" for measure in RANKED)),
         rows=rows,
     )
 
@@ -143,6 +144,8 @@ def _recovery_s(run: Run, healed_s: float) -> float:
 # By variant and measure, the columns of `Replications.compare`.
 _Pairs = Mapping[tuple[str, str], Mapping[str, float]]
 # The baseline has no difference to itself.
+# A difference with its interval: the columns of the table, from those of a comparison.
+DIFFERENCE = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
 _NO_PAIR = {"baseline_mean": math.nan, "difference": math.nan, "low": math.nan, "high": math.nan, "significant": 0.0}
 
 
@@ -172,7 +175,7 @@ def _line(rows: Replications, pairs: _Pairs, name: str, settings: Overrides) -> 
     for measure, (word, more_is_better) in MEASURES.items():
         pair = pairs.get((name, measure), _NO_PAIR)
         line[measure] = float(rows.values(name, measure).mean())
-        line |= {f"{measure}_{column}": pair[column] for column in ("difference", "low", "high")}
+        line |= {f"{measure}_{column}": pair[of] for column, of in DIFFERENCE.items()}
         line[f"{measure}_sure"] = bool(pair["significant"]) and _matters(pair)
         if line[f"{measure}_sure"]:
             words[(pair["difference"] > 0) == more_is_better].append(word)
@@ -208,7 +211,7 @@ def _changes(row: pd.Series[float], base: pd.Series[float], words: str) -> str:
 
 
 def _change(row: pd.Series[float], base: pd.Series[float], measure: str) -> str:
-    bounds = [float(row[f"{measure}_{column}"]) for column in ("difference", "low", "high")]
+    bounds = [float(row[f"{measure}_{column}"]) for column in DIFFERENCE]
     if not base[measure]:
         return "{:+.3g} [{:.3g}, {:.3g}]".format(*bounds)
     return "{:+.3g} % [{:.3g}, {:.3g}]".format(*(100 * bound / float(base[measure]) for bound in bounds))

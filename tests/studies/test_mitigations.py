@@ -143,8 +143,8 @@ def a_table(**sure):
             line |= {
                 measure: 10.0,
                 f"{measure}_difference": change,
-                f"{measure}_low": change,
-                f"{measure}_high": change,
+                f"{measure}_difference_low": change,
+                f"{measure}_difference_high": change,
             }
             line[f"{measure}_sure"] = measure in sure and name == "it"
         lines.append(line)
