@@ -54,8 +54,9 @@ class Mitigations(Result):
     """The mitigations, those first that make most surely better and least worse; ties by goodput.
 
     Columns: mitigation, settings, `better` and `worse` (the measures that are surely so, in words), then of each of
-    `MEASURES` the mean, `…_difference` to the baseline with its interval `…_difference_low` and `…_high`, and `…_sure`; at
-    last `rank_…` of each of `RANKED` by its mean, 1 for the best. The baseline is a row of its own. `rows` are the runs.
+    `MEASURES` the mean, `…_difference` to the baseline with its interval `…_difference_low` and `…_difference_high`,
+    and `…_sure`; at last `rank_…` of each of `RANKED` by its mean, 1 for the best. The baseline is a row of its own.
+    `rows` are the runs.
     """
 
     rows: Replications
