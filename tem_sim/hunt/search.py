@@ -6,7 +6,10 @@ scenarios, steers towards an objective, and shrinks what it finds; here it is st
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 ROUND_TRIES = 60
 # Hypothesis shrinks what is drawn, which is soon as simple as it gets; the rest is done knowing what a scenario is.
-SHRINK_TRIES = 40
+SHRINK_TRIES = 16
 # Larger than any round is ever given.
 _SEEDS_PER_HUNT = 1_000_000
 
@@ -62,12 +65,27 @@ def search_round(task: Round, told: Callable[[Coverage], None] | None = None) ->
     """Do a round; `told` hears of each try. Ctrl-C ends it early, and what was found so far is kept."""
     found = Found(task.number)
     try:
-        _hypothesis(task, found, told)
+        with _leaving_no_folder():
+            _hypothesis(task, found, told)
     except (_Violated, _Enough):
         pass
     except KeyboardInterrupt:
         found.interrupted = True
     return found
+
+
+@contextmanager
+def _leaving_no_folder() -> Iterator[None]:
+    """Keep what Hypothesis remembers, a `.hypothesis` in the working directory otherwise, out of the user's way."""
+    from hypothesis import configuration
+
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    with tempfile.TemporaryDirectory(prefix="tem-sim-hunt-") as folder:
+        configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(before)
 
 
 def _hypothesis(task: Round, found: Found, told: Callable[[Coverage], None] | None) -> None:

@@ -99,7 +99,7 @@ def shrink(found: Tried, goal: Goal, until_s: float, told: Callable[[], None] | 
         before = None
         while before != state.best.scenario:
             before = state.best.scenario
-            for step in (_fewer_faults, _fewer_events, _simpler_faults, _round_times, _shorter, _first_seed):
+            for step in (_fewer_faults, _fewer_events, _simpler_faults, _earlier, _round_times, _shorter, _first_seed):
                 step(state)
         _bisected(state)
     except _OutOfBudget:
@@ -202,6 +202,27 @@ def _with(faults: list[Plain], number: int, change: Plain) -> list[JsonValue]:
 
 
 # --- rounder and shorter times
+
+
+def _earlier(state: Shrinking) -> None:
+    """Let all begin earlier by the same time, so that the first event comes at once, or when workers are there."""
+    first_s = min(_arrivals_s(state.best.scenario), default=0.0)
+    for at_s in (0.0, 1.0):
+        if first_s > at_s and not _is_own_load(state.best.scenario):
+            sooner_s = first_s - at_s
+            faults: list[JsonValue] = [_sooner(fault, sooner_s) for fault in state.faults()]
+            times_s = [round(time_s - sooner_s, 6) for time_s in _arrivals_s(state.best.scenario)]
+            if state.holds({"faults": faults, "arrivals": _bursts(times_s)}):
+                return
+
+
+def _is_own_load(scenario: Scenario) -> bool:
+    return any(process.kind != "burst" for process in scenario.arrivals)
+
+
+def _sooner(fault: Plain, sooner_s: float) -> Plain:
+    at_s = fault.get("at")
+    return {**fault, "at": round(max(0.0, at_s - sooner_s), 6)} if isinstance(at_s, (int, float)) else fault
 
 
 def _round_times(state: Shrinking) -> None:

@@ -35,7 +35,8 @@ _OWN_LOAD_EVERY = ((200, 3), (2_000, 10), (20_000, 40))
 _LONGEST_LIST = 100
 
 _TIMES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
-_NTHS = (1, 2, 3, 4, 5, 8, 13, 21, 34, 55)
+_FEW_NTHS = (1, 1, 2, 2, 3, 4, 6)
+_MANY_NTHS = (1, 2, 3, 4, 5, 8, 13, 21, 34, 55)
 # Who passes which edge; all others are the workers'.
 _NOT_WORKERS: dict[str, tuple[str, ...]] = {
     "after_commit_before_wake": ("api", "beat"),
@@ -52,10 +53,11 @@ class Times:
     offsets_s: tuple[float, ...]
     lengths_s: tuple[float, ...]
     before_s: float
+    nths: tuple[int, ...]
 
     @classmethod
-    def of(cls, scenario: Scenario, until_s: float) -> Times:
-        """Return the times of a scenario whose events arrive until then."""
+    def of(cls, scenario: Scenario, until_s: float, nths: tuple[int, ...]) -> Times:
+        """Return the times of a scenario whose events arrive until then, and pass an edge that often."""
         # What has a time is healed by the middle of the run at the latest, so that there is time to come to an end.
         quarter_s = scenario.horizon_s / 4
         every_s = (*_TIMES_S, *_periods_s(scenario))
@@ -68,6 +70,7 @@ class Times:
             offsets_s=tuple(dict.fromkeys(offsets_s))[:_LONGEST_LIST],
             lengths_s=tuple(spans_s)[:_LONGEST_LIST] or (quarter_s,),
             before_s=quarter_s,
+            nths=nths,
         )
 
     def around(self, events_s: Iterable[float]) -> Times:
@@ -95,7 +98,7 @@ def candidates(scenario: Scenario) -> SearchStrategy[Scenario]:
     base = scenario.resolved()
     own_until_s, own_every = _own_load(scenario)
     few_until_s = min(10.0, scenario.horizon_s / 4)
-    own, few = Times.of(scenario, own_until_s), Times.of(scenario, few_until_s)
+    own, few = Times.of(scenario, own_until_s, _MANY_NTHS), Times.of(scenario, few_until_s, _FEW_NTHS)
 
     @st.composite
     def drawn(draw: DrawFn) -> Scenario:
@@ -180,7 +183,7 @@ def _trigger(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
         return {"at": _at_s(draw, times), "target": draw(st.sampled_from(_nodes(scenario)))}
     edge = draw(st.sampled_from(EDGES))
     groups = _NOT_WORKERS.get(edge, ("workers", *_workers(scenario)))
-    return {"edge": edge, "nth": draw(st.sampled_from(_NTHS)), "target": draw(st.sampled_from(groups))}
+    return {"edge": edge, "nth": draw(st.sampled_from(times.nths)), "target": draw(st.sampled_from(groups))}
 
 
 def _workers(scenario: Scenario) -> tuple[str, ...]:
@@ -193,7 +196,7 @@ def _nodes(scenario: Scenario) -> tuple[str, ...]:
 
 
 def _restart(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"restart_after": draw(st.sampled_from((5.0, 0.0, *times.lengths_s)))}
+    return {"restart_after": draw(st.sampled_from((0.0, *times.lengths_s)))}
 
 
 def _length(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:

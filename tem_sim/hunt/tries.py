@@ -21,13 +21,13 @@ class Tried:
     seen: Seen
     coverage: Coverage
     digest: str | None
+    events: int
     end_s: float
 
     @property
     def size(self) -> tuple[int, int, float]:
         """How much there is to understand: faults, events, and how long it takes."""
-        events = sum(getattr(process, "events", 1_000) for process in self.scenario.arrivals)
-        return len(self.scenario.faults), events, self.end_s
+        return len(self.scenario.faults), self.events, self.end_s
 
 
 def attempt(scenario: Scenario, goal: Goal) -> Tried:
@@ -39,14 +39,18 @@ def attempt(scenario: Scenario, goal: Goal) -> Tried:
         run = simulate(scenario, progress=_untold)
     except SimulationError as error:
         broke = Violation(BREAKS, str(error).partition("\n")[0])
-        return Tried(scenario, Seen(broke), Coverage(tries=1), None, 0.0)
+        return Tried(scenario, Seen(broke), Coverage(tries=1), None, _expected(scenario), 0.0)
     if run.status == "interrupted":
         raise KeyboardInterrupt
     return _judged(scenario, run, goal)
 
 
 def _judged(scenario: Scenario, run: Run, goal: Goal) -> Tried:
-    return Tried(scenario, goal.judge(run), coverage_of(run), run.digest, run.end_s)
+    return Tried(scenario, goal.judge(run), coverage_of(run), run.digest, len(run.events), run.end_s)
+
+
+def _expected(scenario: Scenario) -> int:
+    return round(sum(process.expected(scenario.horizon_s) for process in scenario.arrivals))
 
 
 def _untold(now_s: float, horizon_s: float) -> None:
