@@ -18,6 +18,9 @@ POSTGRESQL = os.environ.get(
     "TEM_SIM_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres?connect_timeout=3"
 )
 IN_CI = os.environ.get("CI") == "true"
+# Commands say more in a step of a GitHub workflow; the tests of that say so themselves.
+for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+    os.environ.pop(_name, None)
 
 # A shared machine is no place for deadlines; and what CI runs must not depend on the day's luck.
 hypothesis.settings.register_profile("home", deadline=None)

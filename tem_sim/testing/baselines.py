@@ -47,9 +47,7 @@ class Baselines:
         if known is None:
             return seeds_of(scenario, first)
         if first is not None and first > len(known.seeds):
-            raise pytest.UsageError(
-                f"--tem-seeds {first}: the baseline of {scenario.name} has {len(known.seeds)} seeds"
-            )
+            raise BaselineError(f"--tem-seeds {first}: {self.file} has {len(known.seeds)} seeds of {scenario.name}")
         return known.seeds[:first]
 
     def compared(self, case: Case) -> CheckedCase | None:

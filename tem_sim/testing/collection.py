@@ -36,6 +36,7 @@ _MODELINE = re.compile(r"^#\s*yaml-language-server:.*scenario\.schema\.json", re
 _NAMED = re.compile(r"^[\"']?scenario[\"']?\s*:", re.MULTILINE)
 _SECTIONS = "|".join(sorted({(field.alias or name) for name, field in Scenario.model_fields.items()} - {"scenario"}))
 _SECTION = re.compile(rf"^[\"']?({_SECTIONS}|extends)[\"']?\s*:", re.MULTILINE)
+_WORDS: dict[Fate, str] = {"broken": "FAIL", "inconclusive": "INCONCLUSIVE"}
 # Enough of a file to see what it is.
 _LOOKED_AT = 1_000_000
 
@@ -156,15 +157,18 @@ class ScenarioItem(pytest.Item):
         """Judge; what is not kept fails with its sentence, the rows that offend and the command that repeats it."""
         several = self._judged()
         found = self.answer(several)
-        words: dict[Fate, str] = {"broken": "FAIL", "inconclusive": "INCONCLUSIVE"}
-        head = f"{words.get(found.fate, 'PASS')} {several.scenario.name}: {found.sentence}"
+        head = self.head(found)
         repeat = self._noted(head, several.seeds, self.repeat(found))
         if found.fate == "unknown":
             pytest.skip(f"cannot be judged: {found.sentence}")
         if found.fate == "warned":
             self.warn(TemSimWarning(f"{self.spot}: {found.sentence}; it only warns"))
-        if found.fate in words:
+        if found.fate in _WORDS:
             pytest.fail(f"{head}\n{self.evidence(found)}\nrepeat: {repeat}", pytrace=False)
+
+    def head(self, found: Answer) -> str:
+        """Return the verdict in one line."""
+        return f"{_WORDS.get(found.fate, 'PASS')} {self.parent.scenario.name}: {found.sentence}"
 
     def evidence(self, found: Answer) -> str:
         """Return what a failure shows besides: the line that asks, and the rows that offend."""
@@ -231,6 +235,10 @@ class BaselineItem(ScenarioItem):
 
         self._checked = self._baselines.compared(self.parent.case())
         return answer_of(self._checked, several.seeds)
+
+    def head(self, found: Answer) -> str:
+        """Return the verdict in one line, as `tem-sim check` says it."""
+        return found.sentence
 
     def evidence(self, found: Answer) -> str:
         """Return what changed, and a line per metric that did."""

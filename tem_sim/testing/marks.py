@@ -18,7 +18,7 @@ def parametrise(metafunc: pytest.Metafunc, mark: pytest.Mark) -> None:
     where = metafunc.definition.nodeid
     given, seeds = _read(mark, where)
     if "tem_run" not in metafunc.fixturenames:
-        raise pytest.UsageError(f"{where}: marked tem with {given}, and asks for no tem_run, which would give its run")
+        raise pytest.Collector.CollectError(f"{where}: marked tem with {given}, and asks for no tem_run, which would give its run")
     option = metafunc.config.getoption("--tem-seeds")
     used = range(1, option + 1) if option else _listed(seeds, where)
     if used:
@@ -36,7 +36,7 @@ def asked_by(node: pytest.Item) -> Asked | None:
 def _read(mark: pytest.Mark, where: str) -> tuple[str | Scenario, Any]:
     unknown = [name for name in mark.kwargs if name not in ("seeds", "set")]
     if len(mark.args) != 1 or unknown:
-        raise pytest.UsageError(f'{where}: the marker is tem("FILE", seeds=5, set=["path=value"]), got {mark}')
+        raise pytest.Collector.CollectError(f'{where}: the marker is tem("FILE", seeds=5, set=["path=value"]), got {mark}')
     return mark.args[0], mark.kwargs.get("seeds")
 
 
@@ -47,4 +47,4 @@ def _listed(seeds: object, where: str) -> Sequence[int]:
         return range(1, seeds + 1)
     if isinstance(seeds, (list, tuple, range)) and seeds and all(type(seed) is int for seed in seeds):
         return list(seeds)
-    raise pytest.UsageError(f"{where}: seeds must be a number of seeds or a list of them, got {seeds!r}")
+    raise pytest.Collector.CollectError(f"{where}: seeds must be a number of seeds or a list of them, got {seeds!r}")
