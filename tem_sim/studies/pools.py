@@ -14,6 +14,8 @@ R = TypeVar("R")
 
 # How many things are with a process, or on their way to it.
 DISPATCHED = 2
+# How long a process waits for more to do. Those whose parent was killed wait for as long, in vain.
+IDLE_S = 20
 
 
 class Pool(Protocol):
@@ -80,15 +82,15 @@ def _here(work: Callable[[T], R], things: Sequence[T]) -> Iterator[tuple[int, R]
 
 
 def _in_many(work: Callable[[T], R], things: Sequence[T], processes: int) -> Iterator[tuple[int, R]]:
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
-    pool = Parallel(
-        n_jobs=processes,
-        backend="loky",
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch=DISPATCHED * processes,
-    )
+    with parallel_config(backend="loky", idle_worker_timeout=IDLE_S):
+        pool = Parallel(
+            n_jobs=processes,
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch=DISPATCHED * processes,
+        )
     yield from pool(delayed(numbered)(work, number, thing) for number, thing in enumerate(things))
 
 

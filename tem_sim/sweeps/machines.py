@@ -66,7 +66,7 @@ class _Machines:
         # Not pure: what was done once for somebody is to be done again when it is asked for again.
         futures = {self._client.submit(work, thing, pure=False): number for number, thing in enumerate(things)}
         try:
-            for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            for future in as_completed(futures, loop=self._client.loop):  # type: ignore[no-untyped-call]
                 number = futures[future]
                 error = future.exception()
                 yield number, future.result() if error is None else self._lost(things[number], error)

@@ -78,10 +78,10 @@ def _thresholds(sweep: Sweep) -> Iterator[str]:
     held = [cell for cell in sweep.cells if cell.thresholds]
     if not held:
         return
-    for answer, how in (("false", "not within a threshold"), ("unknown", "not to be judged by a threshold")):
+    for answer, how in (("false", "broken"), ("unknown", "not to be judged")):
         told = [f"{cell.name} ({_details(cell, answer)})" for cell in held if cell.unmet(answer)]
         if told:
-            yield f"{count(len(told), 'cell')} of {len(held)} {how}: {_listed(told)}."
+            yield f"Thresholds are {how} in {len(told)} of {count(len(held), 'cell')}: {_listed(told)}."
     if not any(cell.unmet(answer) for cell in held for answer in ("false", "unknown")):
         yield f"{'All cells keep' if len(held) > 1 else 'It keeps'} to the thresholds."
 
@@ -120,7 +120,8 @@ def _extremes(sweep: Sweep) -> Iterator[str]:
     text = f"{metric} is least with {least}, {spans[0]}, and most with {most}, {spans[-1]}"
     if min(len(cell.runs) for cell in sweep.cells) > 1:
         sure = int(sweep.compare(least, [metric])["significant"].sum())
-        text += f"; {sure} of the {len(sweep.cells) - 1} other cells surely differ from the least"
+        others = len(sweep.cells) - 1
+        text += f"; {'all' if sure == others else f'{sure} of'} {count(others, 'other')} surely differ from the least"
     yield f"{text}."
 
 
