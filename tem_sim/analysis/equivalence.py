@@ -9,6 +9,7 @@ in a into account; relative intervals are Fieller's (1954, J. R. Stat. Soc. B 16
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -104,7 +105,7 @@ def contrast(a: ArrayLike, b: ArrayLike, tolerance: Tolerance, worse: Worse = "m
     tolerated = tolerance.size * (first * np.sign(first.sum()) if tolerance.relative else np.ones_like(first))
     above, below = (sign * (second - first) - tolerated, sign * (second - first) + tolerated)
     p_worse, p_no_worse = _sides(above, scale)
-    p_no_better, p_better = _sides(below, scale)
+    p_better, p_no_better = _sides(-below, scale)
     low, high = fieller(first, second, level) if tolerance.relative and len(first) > 1 else (math.nan, math.nan)
     relative = math.isfinite(low)
     return Contrast(
@@ -172,10 +173,14 @@ def pairs_needed(over: float, scatter: float, alpha: float = ALPHA_EQUIVALENT) -
 
     if math.isnan(over) or math.isnan(scatter) or over == 0:
         return None
-    pairs = np.arange(2, MAX_PAIRS + 1)
-    reach = (stdtrit(pairs - 1, 1 - alpha) + stdtrit(pairs - 1, POWER)) * scatter / np.sqrt(pairs)
-    enough = np.flatnonzero(reach <= abs(over))
-    return int(pairs[enough[0]]) if len(enough) else None
+
+    def enough(pairs: int) -> bool:
+        quantiles = float(stdtrit(pairs - 1, 1 - alpha)) + float(stdtrit(pairs - 1, POWER))
+        return quantiles * scatter / math.sqrt(pairs) <= abs(over)
+
+    # What is enough stays so with more pairs.
+    found = bisect_left(range(2, MAX_PAIRS + 1), True, key=enough) + 2
+    return found if found <= MAX_PAIRS else None
 
 
 def vanished_p(newly_missing: int, newly_there: int) -> float:

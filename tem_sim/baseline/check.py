@@ -122,9 +122,7 @@ def check_baseline(
     known = baseline if isinstance(baseline, Baseline) else load_baseline(baseline)
     drifts = [_drift(known.scenarios.get(case.scenario.name), case) for case in cases]
     family = [
-        _pairs(known.scenarios[case.scenario.name], case, min_effects)
-        if found is not None and not found.identical
-        else []
+        _pairs(known.scenarios[case.scenario.name], case, min_effects, found.identical) if found is not None else []
         for case, found in zip(cases, drifts, strict=True)
     ]
     verdicts = iter(judged([pairs for of in family for pairs in of]))
@@ -147,10 +145,14 @@ def _drift(old: Recorded | None, case: Case) -> Drift | None:
     return None if old is None else drift(old, case)
 
 
-def _pairs(old: Recorded, case: Case, min_effects: Sequence[str]) -> list[Pairs]:
+def _pairs(old: Recorded, case: Case, min_effects: Sequence[str], identical: bool) -> list[Pairs]:
+    """Return what is to be compared: nothing where all is the same, but no nonsense either."""
+    guards = with_effects(old.guards, min_effects)
+    if identical:
+        return []
     return [
         Pairs(scenario=old.name, metric=metric, guard=guard, before=old.values(metric), now=case.values(metric))
-        for metric, guard in with_effects(old.guards, min_effects).items()
+        for metric, guard in guards.items()
         if metric in old.metrics
     ]
 

@@ -136,5 +136,5 @@ def _seeds_needed(one: _Tested, alpha: float) -> int | None:
         return math.ceil(math.log2(1 / alpha) / share)
     found = one.contrast
     if found.n < 2:
-        return None if found.n else 2
+        return 2 if found.n else None
     return pairs_needed(found.over, found.scatter, alpha if found.over > 0 else ALPHA_EQUIVALENT)

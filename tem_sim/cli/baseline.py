@@ -86,6 +86,7 @@ def save(
 
     with usage_errors(), _told():
         scenarios = _loaded(files, settings or [])
+        _refuse_twins([scenario for _, scenario in scenarios])
         cases = _run([(scenario, seeds_of(scenario, seeds)) for _, scenario in scenarios], jobs)
         _refuse_broken(cases)
         for path, part in _by_file(cases, out):
@@ -190,7 +191,6 @@ def _by_file(cases: list[Case], out: Path | None) -> list[tuple[Path, list[Case]
 
     if out is not None:
         return [(out, cases)]
-    _refuse_twins([case.scenario for case in cases])
     return [(run_folder(one.scenario.name, 0, BASELINES, True).parent.with_suffix(".json"), [one]) for one in cases]
 
 

@@ -30,6 +30,9 @@ def compare(
 ) -> None:
     """How B differs from A in every metric, in pairs by seed, with intervals and what the pairing gained."""
     from tem_sim.baseline.compare import CompareError
+    from tem_sim.report.document import result_document
+    from tem_sim.report.findings import finding_blocks
+    from tem_sim.report.screen import show
 
     with usage_errors():
         try:
@@ -40,7 +43,11 @@ def compare(
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             found.table.to_csv(out, index=False)
-    _print(found, as_json)
+    if as_json:
+        write_json(result_document(found))
+        return
+    write(f"a is {a}, b is {b}\n")
+    show(finding_blocks(found))
 
 
 def _compared(a: Path, b: Path, seeds: int, settings: list[str], jobs: int | None) -> Result:
@@ -79,15 +86,3 @@ def _sweeps(a: Path, b: Path) -> Result:
         return compare_sweeps(Sweep.load(a), Sweep.load(b))
     except SweepError as error:
         raise CompareError(str(error)) from None
-
-
-def _print(found: Result, as_json: bool) -> None:
-    from tem_sim.report.document import result_document
-    from tem_sim.report.findings import finding_blocks
-    from tem_sim.report.screen import show
-
-    if as_json:
-        write_json(result_document(found))
-        return
-    write(f"{found.title}\n")
-    show(finding_blocks(found))
