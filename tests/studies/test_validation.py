@@ -65,13 +65,13 @@ def test_a_part_of_the_full_grid_agrees_to_two_percent():
 # --- what is wrong is found
 
 
-def rows(**off):
+def rows(after=0, **off):
     """Rows of runs that scatter about the truth, but for what is off by a factor."""
     scenario = scenario_at(POINT, PLAN.events)
     expected, unpolled = predicted(form_of(scenario)), predicted(form_of(scenario, polled=False))
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(1 + after)
     made = []
-    for seed in range(1, PLAN.seeds + 1):
+    for seed in range(after + 1, after + PLAN.seeds + 1):
         luck = {name: rng.normal(1, 0.2) for name in MEASURES}
         own = {name: rng.normal(1, 0.002) for name in MEASURES}
         seen = {
@@ -114,6 +114,43 @@ def test_a_broken_run_fails_and_is_told():
     found = verdict([*rows(), Row(str(POINT), 99, error="ValueError: boom")])
     assert not found.passed
     assert "1 runs broke, the first (c=8 ρ=0.8 full, seed 99) with ValueError: boom." in found.verdict
+
+
+# --- what is off by chance
+
+
+def answering(monkeypatch, *batches):
+    """Let these rows be what is simulated, one batch after the other; return the seeds that were asked for."""
+    seeds, answers = [], iter(batches)
+
+    def run_cells(cells, *_, **__):
+        seeds.append([cell.seed for cell in cells])
+        return list(next(answers))
+
+    monkeypatch.setattr(validation, "run_cells", run_cells)
+    return seeds
+
+
+def test_a_point_that_is_off_by_chance_is_run_again_under_fresh_seeds_and_judged_over_all(monkeypatch):
+    seeds = answering(monkeypatch, rows(queued=1.025), rows(after=6, queued=0.99))
+    found = validate_model(PLAN)
+    assert seeds == [list(range(1001, 1007)), list(range(1007, 1013))]
+    assert found.passed
+    assert (found.table["n"] == 12).all()
+    assert found.notes[-1].startswith("Off at first, and run again: queued at c=8 ρ=0.8 full (z +")
+
+
+def test_what_is_really_off_is_further_off_the_second_time(monkeypatch):
+    answering(monkeypatch, rows(queued=1.025), rows(after=6, queued=1.025))
+    found = validate_model(PLAN)
+    assert not found.passed
+    assert found.table.loc[~found.table["ok"], "measure"].tolist() == ["queued"]
+
+
+def test_where_nothing_is_off_nothing_is_run_twice(monkeypatch):
+    seeds = answering(monkeypatch, rows())
+    assert validate_model(PLAN).passed
+    assert len(seeds) == 1
 
 
 # --- the command
