@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tem_sim.sim.kernel import SimulationError
     from tem_sim.sim.world import simulate
     from tem_sim.studies.explore import explore
+    from tem_sim.sweeps.run import sweep
+    from tem_sim.sweeps.sweep import Sweep
 
     __version__: str
 
@@ -33,6 +35,7 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "SimulationError",
+    "Sweep",
     "__version__",
     "attempts_per_second",
     "delay_table",
@@ -43,6 +46,7 @@ __all__ = [
     "rows_by_state",
     "run_checks",
     "simulate",
+    "sweep",
 ]
 
 # Where each name lives. Importing all of it at once would cost a second, for one name of it.
@@ -56,6 +60,7 @@ _HOMES = {
     "Scenario": "tem_sim.scenario.models",
     "ScenarioError": "tem_sim.scenario.errors",
     "SimulationError": "tem_sim.sim.kernel",
+    "Sweep": "tem_sim.sweeps.sweep",
     "attempts_per_second": "tem_sim.plots.storm",
     "delay_table": "tem_sim.pipeline.presets",
     "explore": "tem_sim.studies.explore",
@@ -65,6 +70,7 @@ _HOMES = {
     "rows_by_state": "tem_sim.plots.rows",
     "run_checks": "tem_sim.checks.registry",
     "simulate": "tem_sim.sim.world",
+    "sweep": "tem_sim.sweeps.run",
 }
 
 
