@@ -68,7 +68,7 @@ zombies = load(
         "arrivals={kind: poisson, rate: 10/s, from: 0s, until: 6s}",
         "pipeline={lease: 5s, batch_size: 10, backoff: {base: 1s, jitter: full, max_retries: 8}}",
         "handler.failure_rate=0.4",
-        "beat={rescue_every: 1s, relay_every: 1s}",
+        "beat={rescue_every: 1s, relay_every: 2s}",
         "faults[0]={kind: worker_pause, target: worker-1, edge: before_settle, nth: 6, for: 7s}",
         "faults[1]={kind: worker_pause, target: worker-2, edge: before_settle, nth: 6, for: 7500ms}",
     ],

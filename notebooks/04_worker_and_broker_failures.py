@@ -37,7 +37,7 @@ outcome
 # ## A bad minute
 #
 # Now three kinds of failure in one short run: workers die at random, Redis restarts at second 7 and loses its
-# messages, the gateway is away from second 10 on. Workers take one event per wake-up, so that a wake-up which is lost
+# messages, the gateway is away from second 8 on. Workers take one event per wake-up, so that a wake-up which is lost
 # is missed. The same minute under ten seeds, once with everything on and once without each of three switches.
 
 # %%
@@ -48,8 +48,8 @@ from tem_sim.studies.replications import replicate
 
 bad_minute = loads("""
 scenario: bad_minute
-horizon: 45s
-arrivals: {kind: poisson, rate: 12/s, from: 0s, until: 10s}
+horizon: 40s
+arrivals: {kind: poisson, rate: 12/s, from: 0s, until: 9s}
 pipeline: {batch_size: 1, settle_every: 1, lease: 8s, sweep_after: 8s, backoff: {base: 1s, jitter: full}}
 workers: {count: 3, concurrency: 2}
 beat: {relay_every: 1s, rescue_every: 2s}
@@ -58,7 +58,7 @@ users: {count: 20}
 faults:
   - {kind: worker_death, target: workers, rate: 0.3/s, from: 3s, until: 10s, restart_after: 3s}
   - {kind: broker_restart, at: 7s, for: 2s, messages: lost}
-  - {kind: gateway_disconnect, at: 10s, for: 3s}
+  - {kind: gateway_disconnect, at: 8s, for: 3s}
 """)
 switches = variants(
     bad_minute,
@@ -123,7 +123,7 @@ that reads 0 it is no merit: those events were never taken up again at all.
 # %% [markdown]
 # ## What the lease costs
 #
-# A short lease notices a death sooner. Three leases, ten seeds, the same deaths: how long did an event that died with
+# A short lease notices a death sooner. Three leases, five seeds, the same deaths: how long did an event that died with
 # its worker wait from its first claim to the next?
 
 # %%
@@ -147,7 +147,7 @@ def waiting(run):
     return {"deaths": lost.sum(), "waited_s": waited_s[lost].mean()}
 
 
-leases = replicate(variants_of(deaths, "pipeline.lease", [f"{s}s" for s in LEASES_S]), 10, measure=waiting, jobs=1)
+leases = replicate(variants_of(deaths, "pipeline.lease", [f"{s}s" for s in LEASES_S]), 5, measure=waiting, jobs=1)
 waited = leases.table(["waited_s"])
 ax = intervals(waited, title="from the claim that was lost to the next one, by lease", unit="s")
 

@@ -112,7 +112,7 @@ storm = scenario_with(
     small_storm(),
     "arrivals=[{kind: poisson, rate: 6/s, from: 0s, until: 20s}]",
     "handler.capacity={servers: 1, queue: 10, timeout: 400ms}",
-    "beat.relay_every=1s",
+    "beat.relay_every=5s",
     "pipeline.backoff.max_retries=10",
 )
 entrants = {
