@@ -28,8 +28,8 @@ from IPython.display import Markdown
 
 LATE_S = (28, 40)
 done = run.events.loc[run.events["status"] == "PROCESSED", "finished_s"]
-arriving = run.events["submitted_s"].between(1, 15).sum() / 14
-before, after = done.between(1, 15).sum() / 14, done.between(*LATE_S).sum() / 12
+arriving = run.events["submitted_s"].between(2, 15).sum() / 13
+before, after = done.between(2, 15).sum() / 13, done.between(*LATE_S).sum() / 12
 tried, served = (run.attempts[name].between(*LATE_S).sum() / 12 for name in ("started_s", "effect_s"))
 assert before > 0.95 * arriving
 assert after < 0.2 * before
