@@ -21,7 +21,7 @@ DIRECTIONS = 16
 # Farther than this a line leads back to the point.
 LINE_FROM = 14.0
 # Free space that each name keeps around it, and the radius that each point keeps free, in pixels.
-MARGIN, POINT = 1.5, 5.0
+MARGIN, POINT = 3.0, 5.0
 
 
 class Box(NamedTuple):
