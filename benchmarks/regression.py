@@ -27,8 +27,8 @@ from tem_sim.baseline.seen import rounded
 from tem_sim.frames import Run
 from tem_sim.scenario.loader import loads
 from tem_sim.scenario.models import Scenario
+from tem_sim.scenario.seeds import DEFAULT_SEEDS
 from tem_sim.studies.cells import Cell, run_cells
-from tem_sim.studies.replications import REPLICATIONS
 
 SCENARIO = """
 scenario: regression
@@ -82,9 +82,9 @@ def blocks(seeds: Sequence[int], shuffles: int) -> Iterator[tuple[Sequence[int],
     """Yield pairs of blocks of seeds that have none in common; each seed is in one pair per shuffle."""
     for shuffle in range(shuffles):
         order = np.random.default_rng(shuffle).permutation(seeds).tolist()
-        for start in range(0, len(order) - 2 * REPLICATIONS + 1, 2 * REPLICATIONS):
-            middle = start + REPLICATIONS
-            yield order[start:middle], order[middle : middle + REPLICATIONS]
+        for start in range(0, len(order) - 2 * DEFAULT_SEEDS + 1, 2 * DEFAULT_SEEDS):
+            middle = start + DEFAULT_SEEDS
+            yield order[start:middle], order[middle : middle + DEFAULT_SEEDS]
 
 
 def told(what: str, successes: int, n: int) -> str:
@@ -117,7 +117,7 @@ def a_against_b(before: Values, now: Values) -> Iterator[str]:
     yield f"A/B, scatter of the differences: {(b - a).std(ddof=1) / a.mean():.1%} of the mean"
     gain = (a.var(ddof=1) + b.var(ddof=1)) / (b - a).var(ddof=1)
     yield f"A/B, variance reduction by pairs: {gain:.1f}"
-    parts = [seeds[start : start + REPLICATIONS] for start in range(0, len(seeds), REPLICATIONS)]
+    parts = [seeds[start : start + DEFAULT_SEEDS] for start in range(0, len(seeds), DEFAULT_SEEDS)]
     found = [compared([before[seed] for seed in part], [now[seed] for seed in part]) for part in parts]
     hits = sum(any(one.metric == "amplification" and one.finding == "worse" for one in each) for each in found)
     yield told("A/B, amplification found worse", hits, len(found))
@@ -133,14 +133,14 @@ def by_scatter(metrics: int = 10) -> Iterator[str]:
     for scatter in SCATTERS:
         hits = 0
         for _ in range(DRAWS):
-            now = 1 + scatter * chance.standard_normal((metrics, REPLICATIONS))
+            now = 1 + scatter * chance.standard_normal((metrics, DEFAULT_SEEDS))
             now[0] += 0.1
             family = [
                 Pairs(
                     scenario="",
                     metric=name,
                     guard=guard,
-                    before=dict.fromkeys(range(REPLICATIONS), 1.0),
+                    before=dict.fromkeys(range(DEFAULT_SEEDS), 1.0),
                     now=dict(enumerate(now[number].tolist())),
                 )
                 for number, (name, guard) in enumerate(guards.items())
@@ -157,8 +157,8 @@ def main() -> None:
     asked = parser.parse_args()
     trials = TRIALS // 10 if asked.quick else TRIALS
     began_s = time.perf_counter()
-    before = rows(loads(SCENARIO), range(1, 2 * trials * REPLICATIONS + 1), asked.jobs)
-    now = rows(loads(SCENARIO, WORSE), range(1, trials * REPLICATIONS + 1), asked.jobs)
+    before = rows(loads(SCENARIO), range(1, 2 * trials * DEFAULT_SEEDS + 1), asked.jobs)
+    now = rows(loads(SCENARIO, WORSE), range(1, trials * DEFAULT_SEEDS + 1), asked.jobs)
     print(f"{len(before) + len(now)} runs in {time.perf_counter() - began_s:.0f} s", flush=True)
     for line in (*a_against_a(before, shuffles=2), *a_against_b(before, now), *by_scatter()):
         print(line, flush=True)

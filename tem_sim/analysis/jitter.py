@@ -16,9 +16,10 @@ from tem_sim.analysis.cohort import delays_of, retries_of
 from tem_sim.analysis.columns import interval_words, mean_columns
 from tem_sim.analysis.delay_fit import FIT_COLUMNS, FIT_NOTES, fit_row, fit_verdict, judged
 from tem_sim.analysis.jitter_rows import Question, replicated, width_words
-from tem_sim.analysis.lineup import REPLICATIONS, jitters, retrying, seed_list
+from tem_sim.analysis.lineup import jitters, retrying
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.statistics import false_discoveries, paired
+from tem_sim.scenario.seeds import DEFAULT_SEEDS, seed_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ def mean_delay_s(policy: Policy, retries: int) -> float:
 
 
 def _replications(n: int) -> int:
-    return max(LEAST_REPLICATIONS, min(REPLICATIONS, ROWS // max(1, n)))
+    return max(LEAST_REPLICATIONS, min(DEFAULT_SEEDS, ROWS // max(1, n)))
 
 
 # --- all of them

@@ -13,8 +13,9 @@ from tem_sim.analysis.bursts import Bursts, bursts
 from tem_sim.analysis.cohort import storm_of
 from tem_sim.analysis.columns import mean_columns
 from tem_sim.analysis.jitter_rows import width_words
-from tem_sim.analysis.lineup import jitters, retrying, seed_list
+from tem_sim.analysis.lineup import jitters, retrying
 from tem_sim.analysis.result import Result
+from tem_sim.scenario.seeds import seed_list
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Policies: TypeAlias = Mapping[str, Policy | str] | Sequence[str | Policy] | Policy | str
 
-REPLICATIONS = 10
-
 
 def lineup(policies: Policies) -> dict[str, Policy]:
     """Return the policies by name: those of a mapping by its keys, presets by their names, other values by their own.
@@ -72,16 +70,6 @@ def jitters(
     }
     growth = Exponential(base_s, factor)
     return {kind: Backoff(growth, jitter, cap_s, max_retries, name=kind) for kind, jitter in kinds.items()}
-
-
-def seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the seeds 1 to n, or the ones given; ValueError where there is none, or one twice."""
-    listed = tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds)
-    if not listed:
-        raise ValueError(f"seeds: must be at least one, got {seeds!r}")
-    if len(set(listed)) < len(listed):
-        raise ValueError(f"seeds: each counts once, got {list(listed)}")
-    return listed
 
 
 def _named(policy: str | Policy) -> tuple[str, Policy]:

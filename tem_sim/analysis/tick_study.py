@@ -16,10 +16,11 @@ from tem_sim.analysis.burst_theory import expected_max
 from tem_sim.analysis.bursts import bursts
 from tem_sim.analysis.cohort import Cohort, retries_of, storm_of
 from tem_sim.analysis.columns import mean_columns
-from tem_sim.analysis.lineup import REPLICATIONS, retrying, seed_list
+from tem_sim.analysis.lineup import retrying
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.tick_law import tick_shares, tick_warning
 from tem_sim.analysis.ticks import Tick
+from tem_sim.scenario.seeds import DEFAULT_SEEDS, seed_list
 from tem_sim.scenario.streams import Streams
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def tick_study(
     retries: int | None = 3,
     limit: int | None = None,
     fail_s: float = 0.0,
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
 ) -> Result:
     """Return how large the bursts of a tick get, for n rows that fail together, per policy, period and retry.
 

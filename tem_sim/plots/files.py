@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,12 @@ def save_plots(run: Run, folder: str | Path, kind: str = "png", dpi: int = 130) 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, plot in PLOTS.items():
-        save_figure(lambda figure, plot=plot: plot(run, figure.add_subplot()), folder / f"{name}.{kind}", dpi=dpi)
+        save_figure(partial(_alone, plot, run), folder / f"{name}.{kind}", dpi=dpi)
     return [folder / f"{name}.{kind}" for name in PLOTS]
+
+
+def _alone(plot: Callable[[Run, Axes], Axes], run: Run, figure: Figure) -> None:
+    plot(run, figure.add_subplot())
 
 
 def save_figure(

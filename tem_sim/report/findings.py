@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -42,7 +42,7 @@ def _screen_table(frame: pd.DataFrame, headline: tuple[str, ...]) -> Table:
     return table
 
 
-def _cell(row: dict[str, object], name: str) -> str:
+def _cell(row: Mapping[Hashable, object], name: str) -> str:
     low, high = row.get(name + _LOW), row.get(name + _HIGH)
     if not isinstance(low, float) or not isinstance(high, float) or math.isnan(low):
         return _value(row[name])

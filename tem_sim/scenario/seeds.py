@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from tem_sim.scenario.quantities import Count, Some, refused, whole
 from tem_sim.scenario.thresholds import KINDS
 
 MAX_SEEDS = 100_000
-# How many seeds a sweep runs where nothing says so.
+# How many seeds a sweep or a study runs where nothing says so.
 DEFAULT_SEEDS = 10
 UNTIL_PATTERN = r"^\s*ci\(\s*[a-z0-9_]+\s*\)\s*<\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%\s*$"
 _UNTIL = re.compile(r"\s*ci\((.*?)\)\s*(\S*?)\s*([^\s%<>=]*)\s*(%?)\s*")
@@ -141,6 +142,16 @@ def first_seeds(seeds: int | tuple[int, ...] | SeedsUntil) -> tuple[int, ...]:
     if isinstance(seeds, tuple):
         return seeds
     return tuple(range(1, (seeds.min if isinstance(seeds, SeedsUntil) else seeds) + 1))
+
+
+def seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds 1 to n, or the ones given; ValueError where there is none, or one twice."""
+    listed = tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds)
+    if not listed:
+        raise ValueError(f"seeds: must be at least one, got {seeds!r}")
+    if len(set(listed)) < len(listed):
+        raise ValueError(f"seeds: each counts once, got {list(listed)}")
+    return listed
 
 
 def seeds_text(seeds: int | tuple[int, ...] | SeedsUntil) -> str:

@@ -21,9 +21,10 @@ from tem_sim.analysis.result import Result
 from tem_sim.analysis.statistics import Paired, false_discoveries, mean_interval, paired
 from tem_sim.analysis.storm import bin_numbers
 from tem_sim.pipeline.presets import PRESETS
+from tem_sim.scenario.seeds import DEFAULT_SEEDS, seed_list
 from tem_sim.scenario.variants import scenario_with, the_outage, with_outage
 from tem_sim.studies.cells import Row, cells_of, run_cells
-from tem_sim.studies.replications import FALSE_SHARE, REPLICATIONS, Replications, interval_text, seed_list
+from tem_sim.studies.replications import FALSE_SHARE, Replications, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ class Bakeoff(Result):
 def bakeoff(
     scenario: Scenario,
     policies: Sequence[str] | Mapping[str, str] | None = None,
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     max_retries: int | None = None,
     tolerated: float = TOLERATED,

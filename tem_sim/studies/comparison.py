@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from tem_sim.analysis.metrics import metrics
 from tem_sim.analysis.result import Result
+from tem_sim.scenario.seeds import DEFAULT_SEEDS
 from tem_sim.scenario.variants import variants_of
-from tem_sim.studies.replications import REPLICATIONS, Replications, interval_text, replicate, unit_of
+from tem_sim.studies.replications import Replications, interval_text, replicate, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class Comparison(Result):
 
 def compare(
     variants: Mapping[str, Scenario],
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     measures: Sequence[str] = MEASURES,
     measure: Measure = metrics,
@@ -64,7 +65,7 @@ def compare(
 def compare_jitters(
     scenario: Scenario,
     jitters: Sequence[str] = JITTERS,
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     measures: Sequence[str] = MEASURES,
     jobs: int | None = None,

@@ -16,9 +16,10 @@ from tem_sim.analysis.collapse import SHARE, Output, Window, fate, output, phase
 from tem_sim.analysis.mean_field import Downstream, downstream_of, hidden_capacity_per_s, tipping_outage_s
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.statistics import false_discoveries, mean_interval, paired, wilson
+from tem_sim.scenario.seeds import DEFAULT_SEEDS, seed_list
 from tem_sim.scenario.variants import the_outage, with_outage
 from tem_sim.studies.cells import Cell, Row, run_cells
-from tem_sim.studies.replications import FALSE_SHARE, REPLICATIONS, seed_list
+from tem_sim.studies.replications import FALSE_SHARE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def metastability(
     scenario: Scenario,
     loads: Sequence[float] = LOADS,
     outages_s: Sequence[float] = OUTAGES_S,
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     persist_s: float | None = None,
     share: float = SHARE,

@@ -18,9 +18,10 @@ from tem_sim.analysis.counted import database_per_event, submissions
 from tem_sim.analysis.latency import latencies
 from tem_sim.analysis.result import Result
 from tem_sim.analysis.storm import bin_numbers
+from tem_sim.scenario.seeds import DEFAULT_SEEDS
 from tem_sim.scenario.variants import Overrides, variants
 from tem_sim.studies.remedies import remedies
-from tem_sim.studies.replications import REPLICATIONS, Replications, replicate
+from tem_sim.studies.replications import Replications, replicate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ class Mitigations(Result):
 
 def mitigations(
     scenario: Scenario,
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     tried: Mapping[str, Overrides] | None = None,
     jobs: int | None = None,

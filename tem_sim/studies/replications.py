@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tem_sim.analysis.metrics import METRICS, metrics
 from tem_sim.analysis.statistics import LEVEL, false_discoveries, mean_interval, paired
 from tem_sim.scenario.models import Scenario
+from tem_sim.scenario.seeds import DEFAULT_SEEDS, seed_list
 from tem_sim.studies.cells import Measure, Row, cells_of, run_cells
 
 if TYPE_CHECKING:
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
 
     from tem_sim.studies.progress import Progress
 
-REPLICATIONS = 10
 # The share of false alarms that is put up with among the differences that are called significant.
 FALSE_SHARE = 0.05
 
 
 def replicate(
     scenarios: Scenario | Mapping[str, Scenario],
-    seeds: int | Sequence[int] = REPLICATIONS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     *,
     measure: Measure = metrics,
     jobs: int | None = None,
@@ -47,16 +47,6 @@ def replicate(
         raise ValueError("scenarios: must be at least one")
     rows = run_cells(cells_of(variants, seed_list(seeds)), measure, jobs=jobs, progress=progress)
     return Replications.of(rows)
-
-
-def seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the seeds 1 to n, or the ones given; ValueError where there is none, or one twice."""
-    listed = tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds)
-    if not listed:
-        raise ValueError(f"seeds: must be at least one, got {seeds!r}")
-    if len(set(listed)) < len(listed):
-        raise ValueError(f"seeds: each counts once, got {list(listed)}")
-    return listed
 
 
 @dataclass(frozen=True, eq=False, repr=False)

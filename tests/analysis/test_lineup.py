@@ -2,9 +2,10 @@
 
 import pytest
 
-from tem_sim.analysis.lineup import jitters, lineup, retrying, seed_list
+from tem_sim.analysis.lineup import jitters, lineup, retrying
 from tem_sim.pipeline.backoff import Backoff, Fixed, Full
 from tem_sim.pipeline.presets import PRESETS
+from tem_sim.scenario.seeds import seed_list
 
 
 def test_policies_come_by_mapping_by_preset_or_by_their_own_name():

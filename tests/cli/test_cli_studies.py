@@ -33,7 +33,7 @@ def test_json_is_the_same_answer_as_one_document(folder):
 
 def test_table_and_figure_are_saved_where_asked(folder):
     tem_sim("study", "outage", "aws-full", "--length", "30s", "--length", "5m", "--out", "answer")
-    rows = list(csv.DictReader(Path("answer/table.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader(Path("answer/table.csv").read_text(encoding="utf-8").splitlines()))
     assert [float(row["outage_s"]) for row in rows] == [30.0, 300.0]
     assert Path("answer/figure.png").read_bytes().startswith(b"\x89PNG")
 
