@@ -131,7 +131,7 @@ def _answer(made: Hunt, file: Path | None, repeat: str, as_json: bool) -> None:
         write_json(hunt_document(made, file))
         return
     show(account(made))
-    facts = {"repeat": repeat}
+    facts = {"spent": f"{made.spent_s:.3g} s of {made.budget_s:g} s", "repeat": repeat}
     if file is not None and made.finding is not None:
         digest = {"digest": made.finding.digest} if made.finding.digest else {}
         facts = {"wrote": str(file), **digest, "replay": shlex.join(["tem-sim", "run", str(file)]), **facts}

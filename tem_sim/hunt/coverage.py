@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tem_sim.checks.verdict import count
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.pipeline.states import Cause
 from tem_sim.scenario.faults import KINDS, Triggered
@@ -54,8 +55,8 @@ class Coverage:
         asked, landed = sum(self.asked.values()), sum(self.landed.values())
         reached, there_are = self.reached(scenario)
         return (
-            f"{self.tries:,} tries, {self.faultless:,} of them without a fault; {landed:,} of {asked:,} faults landed, "
-            f"of {kinds} of {len(KINDS)} kinds, in {reached} of {there_are} combinations of fault and step"
+            f"{count(self.tries, 'try', 'tries')}, {self.faultless:,} without a fault; {landed:,} of {asked:,} faults "
+            f"landed, of {kinds} of {len(KINDS)} kinds, in {reached} of {there_are} combinations of fault and step"
         )
 
     def reached(self, scenario: Scenario) -> tuple[int, int]:

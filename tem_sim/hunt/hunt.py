@@ -74,7 +74,7 @@ class Hunt:
         """Return the verdict in one line."""
         covered = self.coverage.sentence(self.scenario)
         if self.finding is None:
-            return f"{self.word} {self.scenario.name}: nothing found of {self.goal} in {self.spent_s:.3g} s; {covered}"
+            return f"{self.word} {self.scenario.name}: nothing found of {self.goal}; {covered}"
         found = self.finding
         violation = found.violation
         return f"{self.word} {self.scenario.name}: {violation.name} in try {found.at_try:,}: {violation.detail}"

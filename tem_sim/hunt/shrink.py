@@ -120,17 +120,25 @@ def _changed(scenario: Scenario, changes: Plain) -> Scenario | None:
 
 
 def _fewer_faults(state: Shrinking) -> None:
-    """Try without any fault, then with each alone, then drop one after the other."""
+    """Try without any fault, then with each alone, then drop one after the other.
+
+    Two faults may hit an instant together that either misses alone; one that lasts longer need not hit it.
+    """
     if not state.best.scenario.faults or state.holds({"faults": []}):
         return
     for fault in state.faults():
-        if len(state.faults()) > 1 and state.holds({"faults": [fault]}):
+        alone = (fault, *_wider(fault, state.best.scenario.horizon_s))
+        if len(state.faults()) > 1 and any(state.holds({"faults": [one]}) for one in alone):
             return
     number = 0
     while len(state.faults()) > 1 and number < len(state.faults()):
         faults = state.faults()
         if not state.holds({"faults": [*faults[:number], *faults[number + 1 :]]}):
             number += 1
+
+
+def _wider(fault: Plain, horizon_s: float) -> list[Plain]:
+    return [{**fault, "at": 0.0, "for": horizon_s / 4}] if "at" in fault and "for" in fault else []
 
 
 def _fewer_events(state: Shrinking) -> None:

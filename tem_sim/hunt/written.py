@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path("reports/hunts")
 _WIDTH = 100
+# What a file says even where it is as by default.
+_ALWAYS = ("seed", "arrivals")
 # What is a time in seconds in a fault or an arrival, by its key.
 _TIMES = ("at", "for", "from", "until", "restart_after", "skew", "phase")
 
@@ -91,9 +93,11 @@ def differences(scenario: Scenario, *, with_units: bool = True) -> Plain:
     """
     default = Scenario.model_validate({"scenario": "x", "arrivals": {"kind": "burst", "events": 1}}).resolved()
     resolved = scenario.resolved()
-    changed = {name: value for name, value in resolved.items() if name == "seed" or value != default.get(name)}
-    plain = {name: _without_defaults(value, default.get(name)) for name, value in changed.items()}
+    said = {name: value for name, value in resolved.items() if name in _ALWAYS or value != default.get(name)}
+    plain = {name: _without_defaults(value, default.get(name)) for name, value in said.items()}
     plain["arrivals"] = _said(resolved["arrivals"], with_units)
+    if "horizon" in plain and with_units:
+        plain["horizon"] = _time(scenario.horizon_s)
     faults: list[JsonValue] = [_changed_keys(fault.resolved(), type(fault)) for fault in scenario.faults]
     if faults:
         plain["faults"] = _said(faults, with_units)

@@ -63,7 +63,7 @@ def test_an_objective_is_written_as_the_threshold_that_is_broken(folder: Path) -
 def test_a_clean_hunt_exits_with_0_and_shows_what_it_covered(folder: Path) -> None:
     result = tem_sim("hunt", "small.yaml", "--tries", "8", "--jobs", "1", "--budget", "5m")
     assert result.exit_code == 0
-    assert result.stdout.startswith("CLEAN small: nothing found of 11 checks in ")
+    assert result.stdout.startswith("CLEAN small: nothing found of 11 checks; ")
     assert "gateway_disconnect" in result.stdout
     assert "after_commit_before_wake" in result.stdout
     assert not (folder / "reports").exists()
