@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint format bench check schema gallery notebooks lab clean
+.PHONY: help demo test test-slow lint format bench check schema baselines gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ check: ## Everything that CI runs, with CI's rules.
 
 schema: $(VENV)/.demo ## Write the JSON Schema that the scenario files' modelines point to.
 	$(BIN)/tem-sim schema --out scenarios/scenario.schema.json
+
+baselines: $(VENV)/.demo ## Record anew what shipped scenarios come to, for `tem-sim check`.
+	$(BIN)/tem-sim baseline save scenarios/retry_progression.yaml --seeds 3
 
 gallery: $(VENV)/.demo ## Draw the README's pictures anew, and renew what the pages quote of the code and its output.
 	$(BIN)/python tests/docs/doc_gallery.py

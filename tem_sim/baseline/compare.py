@@ -151,7 +151,7 @@ def _verdict(table: pd.DataFrame) -> str:
     if sure.empty:
         return f"Nothing differs by more than luck may make, in {count(len(table), 'metric')}."
     gain = float(differ["variance_reduction"].replace(math.inf, math.nan).median())
-    saved = "" if math.isnan(gain) else f" Without pairs it would take {gain:,.3g} times as many runs (median)."
+    saved = f" Without pairs it would take {gain:,.3g} times as many runs (median)." if gain > 1.5 else ""
     return f"{len(sure)} of {count(len(table), 'metric')} surely differ: {_listed(sure)}.{saved}"
 
 

@@ -30,8 +30,8 @@ class Entry:
     spot: Spot | None = None
 
 
-def junit(checked: Checked, places: Mapping[str, Places] | None = None) -> str:
-    """Return the document; `places` says where scenarios are, by their names."""
+def junit(checked: Checked, places: Mapping[str, Places] | None = None, repeat: Mapping[str, str] | None = None) -> str:
+    """Return the document; `places` says where scenarios are, and `repeat` the command for each, by their names."""
     root = ElementTree.Element("testsuites", name="tem-sim check")
     total = []
     for case in checked.cases:
@@ -39,7 +39,7 @@ def junit(checked: Checked, places: Mapping[str, Places] | None = None) -> str:
         total += entries
         suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(case.name), **_counts(entries)})
         for entry in entries:
-            _add(suite, case.name, entry)
+            _add(suite, case.name, entry, (repeat or {}).get(case.name, ""))
         ElementTree.SubElement(suite, "system-out").text = _clean("\n".join(_account(case)))
     for key, value in _counts(total).items():
         root.set(key, value)
@@ -57,10 +57,15 @@ def _counts(entries: list[Entry]) -> dict[str, str]:
     }
 
 
-def _add(suite: ElementTree.Element, name: str, entry: Entry) -> None:
+def _add(suite: ElementTree.Element, name: str, entry: Entry, repeat: str) -> None:
     where = {} if entry.spot is None else {"file": entry.spot.file, "line": str(entry.spot.line or 1)}
     named = {"classname": _clean(name), "name": _clean(entry.name)}
     made = ElementTree.SubElement(suite, "testcase", {**named, **where})
+    known = {"tem_finding": entry.message, "tem_repeat": repeat}
+    properties = ElementTree.SubElement(made, "properties") if any(known.values()) else made
+    for key, value in known.items():
+        if value:
+            ElementTree.SubElement(properties, "property", {"name": key, "value": _clean(value)})
     if entry.kind != "passed":
         found = ElementTree.SubElement(made, entry.kind, message=_clean(entry.message))
         found.text = _clean(entry.message)

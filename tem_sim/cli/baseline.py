@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -139,8 +140,10 @@ def check(
         if junit_file is not None:
             from tem_sim.baseline.junit import junit
 
+            options = _options(known, settings or [], min_effects or [], seeds, strict)
+            repeat = {one.name: shlex.join(["tem-sim", "check", str(file), *options]) for file, one in scenarios}
             junit_file.parent.mkdir(parents=True, exist_ok=True)
-            junit_file.write_text(junit(found, places), encoding="utf-8")
+            junit_file.write_text(junit(found, places, repeat), encoding="utf-8")
         _tell_github(found, places)
     raise typer.Exit(found.exit_code)
 
@@ -226,6 +229,18 @@ def _seeds_for(before: Baseline, scenario: Scenario, seeds: int | None) -> tuple
             ]
         )
     return known.seeds[:seeds]
+
+
+def _options(
+    known: Path, settings: Sequence[str], min_effects: Sequence[str], seeds: int | None, strict: bool
+) -> list[str]:
+    """Return the options that make the same check again."""
+    words = ["--baseline", str(known)]
+    for setting in settings:
+        words += ["--set", setting]
+    for size in min_effects:
+        words += ["--min-effect", size]
+    return [*words, *(["--seeds", str(seeds)] if seeds else []), *(["--strict"] if strict else [])]
 
 
 def _places(scenarios: Sequence[tuple[Path, Scenario]], settings: Sequence[str]) -> dict[str, Places]:
