@@ -52,7 +52,8 @@ def sweep(
     file = None if out is None else Path(out)
     refuse_existing(file, resume or force)
     pool = machines(dask, broken_row) if dask is not None else _in_processes(jobs)
-    with opened(file, fresh=force and not resume) as results, pool as do:
+    # The cluster first: what cannot begin leaves no file behind, and empties none.
+    with pool as do, opened(file, fresh=force and not resume) as results:
         asked = _Asked(plan)
         results.put(asked.record)
         with reported("runs", asked.least, progress) as tell:

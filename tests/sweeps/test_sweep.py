@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import threading
 from html import escape
 
 import pandas as pd
@@ -86,6 +87,28 @@ def test_a_dask_cluster_gives_the_rows_that_one_process_gives(found, tmp_path):
     with distributed.LocalCluster(**options) as cluster:
         onto = tiny(tmp_path, jobs=None, dask=cluster.scheduler_address)
     pd.testing.assert_frame_equal(lasting(onto), lasting(found), check_exact=True)
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("tem_sim.sweeps.machines.CONNECT_S", 0.2)
+    with pytest.raises(SweepError, match=r"--dask tcp://127\.0\.0\.1:9: no scheduler answers"):
+        tiny(tmp_path, jobs=None, dask="tcp://127.0.0.1:9", out=tmp_path / "a.db")
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    # A worker answers from a thread of its own.
+    monkeypatch.setattr(
+        "tem_sim.sweeps.machines.engine", lambda: str(threading.current_thread() is threading.main_thread())
+    )
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        pytest.raises(SweepError, match="other versions or other code than here"),
+    ):
+        tiny(tmp_path, jobs=None, dask=cluster.scheduler_address)
 
 
 def test_the_file_has_what_the_sweep_returned(found, folder):
