@@ -38,7 +38,7 @@ def bounds(examples: int, steps: int, **more: object) -> hypothesis.settings:
 
 
 def test_any_order_of_steps_leaves_what_the_reference_says():
-    run_state_machine_as_test(lifecycle_machine(open_store, SETTINGS, done=closed), settings=bounds(30, 35))
+    run_state_machine_as_test(lifecycle_machine(open_store, SETTINGS, done=closed), settings=bounds(25, 30))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_any_order_of_steps_leaves_what_the_reference_says():
     ids=["bare", "newest_first", "default"],
 )
 def test_so_it_does_under_other_settings(settings):
-    run_state_machine_as_test(lifecycle_machine(open_store, settings), settings=bounds(12, 30))
+    run_state_machine_as_test(lifecycle_machine(open_store, settings), settings=bounds(8, 25))
 
 
 @pytest.mark.server

@@ -34,7 +34,7 @@ SMALLEST = {
 generated = settings(phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(generated, max_examples=30)
+@settings(generated, max_examples=15)
 @given(scenario_files())
 def test_a_generated_file_loads_and_says_the_same_when_it_is_written_out(text):
     scenario = loads(text)
@@ -50,14 +50,14 @@ def test_a_generated_scenario_is_simulated_in_well_under_a_second(scenario):
     assert run.status == "complete"
 
 
-@settings(generated, max_examples=12)
+@settings(generated, max_examples=8)
 @given(scenarios(faults=False))
 def test_no_event_is_lost_in_any_generated_scenario(scenario):
     # The historic guards lose counts, none of them rows.
     assert run_checks(simulate(scenario), only=["conservation"])[0].verdict != "false"
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(policies())
 def test_a_generated_policy_has_delays_within_its_own_bounds(policy):
     low_s, high_s = policy.support(1)
@@ -88,7 +88,7 @@ def test_each_mistake_is_told_at_its_place_and_alone(mistake):
     assert [problem.line is not None for problem in refused(mistake.made_in(SMALLEST))] == [True]
 
 
-@settings(generated, max_examples=30)
+@settings(generated, max_examples=15)
 @given(invalid_scenarios())
 def test_an_invalid_scenario_is_refused_for_the_reason_that_comes_with_it(invalid):
     refused(invalid)
