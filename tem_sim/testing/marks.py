@@ -18,7 +18,9 @@ def parametrise(metafunc: pytest.Metafunc, mark: pytest.Mark) -> None:
     where = metafunc.definition.nodeid
     given, seeds = _read(mark, where)
     if "tem_run" not in metafunc.fixturenames:
-        raise pytest.Collector.CollectError(f"{where}: marked tem with {given}, and asks for no tem_run, which would give its run")
+        raise pytest.Collector.CollectError(
+            f"{where}: marked tem with {given}, and asks for no tem_run, which would give its run"
+        )
     option = metafunc.config.getoption("--tem-seeds")
     used = range(1, option + 1) if option else _listed(seeds, where)
     if used:
@@ -36,7 +38,9 @@ def asked_by(node: pytest.Item) -> Asked | None:
 def _read(mark: pytest.Mark, where: str) -> tuple[str | Scenario, Any]:
     unknown = [name for name in mark.kwargs if name not in ("seeds", "set")]
     if len(mark.args) != 1 or unknown:
-        raise pytest.Collector.CollectError(f'{where}: the marker is tem("FILE", seeds=5, set=["path=value"]), got {mark}')
+        raise pytest.Collector.CollectError(
+            f'{where}: the marker is tem("FILE", seeds=5, set=["path=value"]), got {mark}'
+        )
     return mark.args[0], mark.kwargs.get("seeds")
 
 
