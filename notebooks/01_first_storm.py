@@ -104,10 +104,9 @@ into a closed door. **One run of one downstream is no verdict on jitter.**
 # has given up is served all the same, for nobody. Ten seeds, each with and without jitter, under the same luck.
 
 # %%
-from tem_sim import METRICS
+from tem_sim import METRICS, replicate
 from tem_sim.scenario.variants import scenario_with, variants
 from tem_sim.studies.knobs import small_storm
-from tem_sim.studies.replications import replicate
 
 MEASURES = ["amplification", "retry_peak_per_s", "drain_s", "latency_p95_s", "duplicate_effects"]
 limited = scenario_with(

@@ -14,7 +14,7 @@
 # the policy.
 
 # %%
-from tem_sim.analysis.jitter import jitter_study
+from tem_sim import jitter_study
 from tem_sim.plots.jitter import jitter_panels
 
 study = jitter_study(n=10_000)

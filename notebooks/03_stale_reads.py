@@ -43,7 +43,7 @@ Markdown(
 # writes the row as it was at the claim, count and all.
 
 # %%
-from tem_sim.analysis.timeline import timeline
+from tem_sim import timeline
 
 life = timeline(bug, event_id=1)
 life[life["what"].isin(["claimed", "failed", "requeued"])].head(6)
@@ -58,9 +58,8 @@ life[life["what"].isin(["claimed", "failed", "requeued"])].head(6)
 # Five guards, ten seeds each. All five meet the same arrivals, the same luck and the same freezes.
 
 # %%
-from tem_sim import run_checks
+from tem_sim import replicate, run_checks
 from tem_sim.scenario.variants import variants_of
-from tem_sim.studies.replications import replicate
 
 zombies = load(
     scenarios / "zombie_worker.yaml",

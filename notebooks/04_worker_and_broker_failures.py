@@ -41,10 +41,9 @@ outcome
 # is missed. The same minute under ten seeds, once with everything on and once without each of three switches.
 
 # %%
-from tem_sim import METRICS
+from tem_sim import METRICS, replicate
 from tem_sim.scenario.loader import loads
 from tem_sim.scenario.variants import variants
-from tem_sim.studies.replications import replicate
 
 bad_minute = loads("""
 scenario: bad_minute

@@ -10,7 +10,7 @@
 # formula that says so and the whole pipeline agree.
 
 # %%
-from tem_sim.analysis.survival import outage_survival
+from tem_sim import outage_survival
 from tem_sim.pipeline.backoff import Backoff, Exponential, Full
 from tem_sim.plots.survival import extinct_by_outage
 
@@ -28,7 +28,7 @@ ax = extinct_by_outage(outage_survival(ours, ["5s", "10s", "20s", "30s", "60s", 
 # with the other two held.
 
 # %%
-from tem_sim.analysis.sizing import size
+from tem_sim import size
 
 sizing = size("30s", p_extinct=0.001, base="2s", max_retries=4, jitter="full", tick="1s")
 sizing
@@ -96,10 +96,10 @@ storm shortens the reach: **size the policy after choosing the jitter, not befor
 # share smaller.)
 
 # %%
+from tem_sim import replicate
 from tem_sim.analysis.statistics import wilson
 from tem_sim.scenario.loader import loads
 from tem_sim.scenario.variants import variants
-from tem_sim.studies.replications import replicate
 
 outage = loads("""
 scenario: half_a_minute

@@ -74,8 +74,8 @@ ax = phase_portrait(paths)
 # both halves of it.
 
 # %%
+from tem_sim import metastability
 from tem_sim.plots.metastability import collapse_map
-from tem_sim.studies.metastability import metastability
 
 study = metastability(small, loads=(0.4, 0.55, 0.7), outages_s=(2.0, 5.0), seeds=5, persist_s=15, jobs=1)
 ax = collapse_map(study.table)
@@ -110,10 +110,10 @@ that load even five calls for each fit in.
 # %%
 import pandas as pd
 
+from tem_sim import replicate
 from tem_sim.analysis.statistics import wilson
 from tem_sim.plots.intervals import intervals
 from tem_sim.scenario.variants import variants, with_outage
-from tem_sim.studies.replications import replicate
 
 SEEDS, RATE_PER_S = 5, 5.5
 collapsing = scenario_with(

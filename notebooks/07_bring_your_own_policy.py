@@ -13,7 +13,7 @@
 # Composed, and by name:
 
 # %%
-from tem_sim.analysis.jitter import jitter_study
+from tem_sim import jitter_study
 from tem_sim.pipeline.backoff import Backoff, Exponential, Full
 from tem_sim.plots.jitter import jitter_panels
 
@@ -104,8 +104,8 @@ ax = delay_ecdf(floored, retries=5)
 # outage, under five seeds; each run is held against one without the outage.
 
 # %%
+from tem_sim import bakeoff
 from tem_sim.scenario.variants import scenario_with
-from tem_sim.studies.bakeoff import bakeoff
 from tem_sim.studies.knobs import small_storm
 
 storm = scenario_with(
