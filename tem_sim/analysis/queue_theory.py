@@ -111,12 +111,19 @@ class MMc:
         _check_at_least_0("rows", rows)
         if not self.stable:
             return 0.0
-        # P(n) over P(c), the state in which the last server has just become busy: C is P(c)/(1 − ρ).
-        at_full = self.wait_probability * (1 - self.utilisation)
-        if rows >= self.servers:
-            return float(at_full * self.utilisation ** (rows - self.servers))
-        down = math.lgamma(self.servers + 1) - math.lgamma(rows + 1) - (self.servers - rows) * math.log(self.load)
-        return at_full * math.exp(down)
+        return math.exp(self._log_weight(rows) - self._log_weights_sum)
+
+    def _log_weight(self, rows: int) -> float:
+        """Return log(P(n)/P(0)): a^n/n! up to c, then ρ for each further row. Logs hold what would underflow."""
+        served = min(rows, self.servers)
+        beyond = (rows - served) * math.log(self.utilisation)
+        return served * math.log(self.load) - math.lgamma(served + 1) + beyond
+
+    @property
+    def _log_weights_sum(self) -> float:
+        below = [self._log_weight(rows) for rows in range(self.servers)]
+        logs = [*below, self._log_weight(self.servers) - math.log1p(-self.utilisation)]
+        return max(logs) + math.log(math.fsum(math.exp(one - max(logs)) for one in logs))
 
 
 @dataclass(frozen=True, slots=True)

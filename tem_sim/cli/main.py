@@ -28,8 +28,8 @@ from tem_sim.cli.sweep import sweep
 from tem_sim.cli.validate_model import validate_model
 
 EXITS = (
-    "Exit codes: 0 fine, 1 a check is false, a threshold is broken or an expected violation is missing, 2 wrong usage, "
-    "file or store, 3 the simulation broke, 4 inconclusive, 130 interrupted."
+    "Exit codes: 0 fine, 1 a check is false, a threshold is broken, something got worse or an expected violation is "
+    "missing, 2 wrong usage, file or store, 3 the simulation broke, 4 inconclusive, 130 interrupted."
 )
 
 app = typer.Typer(
