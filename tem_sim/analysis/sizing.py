@@ -37,6 +37,11 @@ EVENTS = 20_000
 GIVEN, RETRIES, BASE, CAP = "as given", "max_retries", "base", "cap"
 
 
+# What can be sized by a base; jitters that need a width or share of their own are given as a mapping.
+GROWTHS = ("fixed", "linear", "exponential", "polynomial", "fibonacci")
+JITTERS = ("none", "full", "equal", "proportional", "decorrelated")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sizing(Result):
     """`policy` is the recommended one, ready for use, and `yaml` the same to paste into a scenario.
@@ -125,6 +130,9 @@ def size(
         latency_s=None if added_latency is None else argument(positive_duration_s, "added_latency", added_latency),
         seed=seed,
     )
+    _one_of("growth", growth, GROWTHS)
+    if isinstance(jitter, str):
+        _one_of("jitter", jitter, JITTERS)
     keys = {
         "growth": growth,
         "base": argument(positive_duration_s, "base", base),
@@ -136,6 +144,11 @@ def size(
         if (found := smallest(given, change, ask)) is not None:
             options[change] = found
     return _answer(options, ask)
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}: must be one of {', '.join(known)}, got {value!r}")
 
 
 def smallest(given: Option, change: str, ask: Ask) -> Option | None:

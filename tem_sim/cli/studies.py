@@ -94,9 +94,11 @@ def size(
     base: Annotated[str, typer.Option(metavar="DURATION", help="The first delay.")] = "10s",
     cap: Annotated[str, typer.Option(metavar="DURATION", help="The longest delay, or `off`.")] = "off",
     max_retries: Annotated[int, typer.Option(min=0, metavar="N", help="Retries after the first attempt.")] = 5,
-    jitter: Annotated[str, typer.Option(metavar="KIND", help="none, full, equal or decorrelated.")] = "full",
+    jitter: Annotated[
+        str, typer.Option(metavar="KIND", help="none, full, equal, proportional or decorrelated.")
+    ] = "full",
     growth: Annotated[
-        str, typer.Option(metavar="KIND", help="fixed, linear, exponential or fibonacci.")
+        str, typer.Option(metavar="KIND", help="fixed, linear, exponential, polynomial or fibonacci.")
     ] = "exponential",
     tick: Annotated[str | None, typer.Option(metavar="DURATION", help="The scheduler's period.")] = None,
     added_latency: Annotated[

@@ -41,6 +41,7 @@ THRESHOLD_PATTERN = (
     r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+|us|µs|μs|ms|s|m|h|d)?[0-9.a-zµμ]*\s*$"
 )
 
+_BARE_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _DURATION_REMEDY = "write a duration such as 250ms, 10s or 1h30m; a bare number is seconds"
 _RATE_REMEDY = "write a rate such as 20/s, 5/m or 0.1/s; a bare number is per second"
 
@@ -81,7 +82,8 @@ def positive_duration_s(value: object) -> float:
 def argument(parse: Callable[[object], float], name: str, value: object) -> float:
     """Parse a quantity that was given to a function rather than in a file; ValueError with its name and value."""
     try:
-        return parse(value)
+        # A number from a command line is text, and a number all the same.
+        return parse(float(value) if isinstance(value, str) and _BARE_NUMBER.fullmatch(value) else value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}, got {value!r}") from None
 

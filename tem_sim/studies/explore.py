@@ -11,8 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tem_sim.scenario.loader import load
 from tem_sim.studies.knobs import Knobs, expected_events, has_base, jitters_of, small_storm
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ RETRIES = (*range(21), OFF)
 _COLOURS = {"good": "#1b7837", "bad": "#b2182b", "busy": "#666666"}
 
 
-def explore(scenario: Scenario | None = None, seed: int | None = None) -> Explorer:
+def explore(scenario: Scenario | str | Path | None = None, seed: int | None = None) -> Explorer:
     """Return sliders for base, cap, jitter, max retries and outage length beside live plots of the storm.
 
-    Without a scenario a small storm of 500 events is explored. Scenarios of more than 2,000 events are run when the
-    button is pressed, smaller ones whenever a slider is let go. Raises ImportError where ipywidgets is missing.
+    `scenario` is one, or its file; without any a small storm of 500 events is explored. Scenarios of more than 2,000
+    events are run when the button is pressed, smaller ones whenever a slider is let go. Raises ImportError where
+    ipywidgets is missing.
     """
+    if isinstance(scenario, (str, Path)):
+        scenario = load(scenario)
     return Explorer(small_storm() if scenario is None else scenario, seed)
 
 
