@@ -31,6 +31,7 @@ def measured(document: dict[str, Any], cpu_s: float) -> str:
             "",
             f"> {document['verdict']}",
             "",
+            *(f"{note}\n" for note in document["notes"] if note.startswith("Off at first")),
             f"It took {cpu_s / 60:.0f} minutes of processor time, so about half of that on two idle cores ({about}).",
             "",
             *("| measure | largest error | largest \\|z\\| | median variance reduction |", "|---|--:|--:|--:|"),
