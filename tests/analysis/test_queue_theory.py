@@ -35,7 +35,7 @@ def test_erlang_b_from_published_tables(c, load, blocked):
     assert erlang_b(c, load) == pytest.approx(blocked, abs=1e-6)
 
 
-@given(servers, st.floats(0.01, 0.999))
+@given(st.integers(1, 40), st.floats(0.01, 0.999))
 def test_whoever_finds_all_servers_busy_waits(c, used):
     queue = MMc(used * c, 1.0, c)
     all_busy = 1 - math.fsum(queue.in_system_probability(n) for n in range(c))
