@@ -37,8 +37,8 @@ EVENTS = 20_000
 GIVEN, RETRIES, BASE, CAP = "as given", "max_retries", "base", "cap"
 
 
-# What can be sized by a base; jitters that need a width or share of their own are given as a mapping.
-GROWTHS = ("fixed", "linear", "exponential", "polynomial", "fibonacci")
+# Growths and jitters by name; a jitter that needs a width or share of its own is given as a mapping.
+GROWTHS = ("fixed", "linear", "exponential", "polynomial", "fibonacci", "explicit")
 JITTERS = ("none", "full", "equal", "proportional", "decorrelated")
 
 
