@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -154,15 +155,22 @@ def _do(made: Hunt, wave: list[Round], jobs: int | None, tell: Progress) -> dict
             tell(made.coverage, None)
 
         return {wave[0].number: search_round(wave[0], told)}
-    done = processes(jobs)(search_round, wave)
-    for _, found in done:
-        results[found.number] = found
-        made.coverage.add(found.coverage)
-        tell(made.coverage, None if found.simplest is None else found.simplest.seen.violation)
-        first = min((number for number, one in results.items() if one.simplest is not None), default=None)
-        if first is not None and all(task.number in results for task in wave if task.number < first):
-            break
+    with warnings.catch_warnings():
+        # joblib warns of rounds that are left undone.
+        warnings.simplefilter("ignore", UserWarning)
+        for _, found in processes(jobs)(search_round, wave):
+            results[found.number] = found
+            made.coverage.add(found.coverage)
+            tell(made.coverage, None if found.simplest is None else found.simplest.seen.violation)
+            if _settled(wave, results):
+                break
     return results
+
+
+def _settled(wave: list[Round], results: dict[int, Found]) -> bool:
+    """Whether the first round of a wave that found something is known, so that the others change nothing."""
+    first = min((number for number, one in results.items() if one.simplest is not None), default=None)
+    return first is not None and all(task.number in results for task in wave if task.number < first)
 
 
 def _finish(made: Hunt, simplest: Tried, at_try: int, until_s: float, progress: Progress | None) -> None:
