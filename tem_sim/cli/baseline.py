@@ -16,6 +16,7 @@ from tem_sim.cli.console import (
     USAGE,
     AsJson,
     Files,
+    Jobs,
     Settings,
     annotate,
     complain,
@@ -50,9 +51,6 @@ MinEffects = Annotated[
         help="The effect from which on it matters, such as 5%, drain_s=10s or storm_factor=20%; METRIC=off guards it "
         "no more.",
     ),
-]
-Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; one per core if left out.")
 ]
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tem_sim.cli.console import USAGE, AsJson, Settings, complain, load_all, refuse_all, usage_errors, write, write_json
+from tem_sim.cli.console import (
+    USAGE,
+    AsJson,
+    Jobs,
+    Settings,
+    complain,
+    load_all,
+    refuse_all,
+    usage_errors,
+    write,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from tem_sim.analysis.result import Result
@@ -22,9 +33,7 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another of the same kind.", show_default=False)],
     seeds: Annotated[int, typer.Option(min=2, metavar="N", help="Of scenarios: the seeds 1 to N, for both.")] = 10,
     settings: Settings = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; one per core if left out.")
-    ] = None,
+    jobs: Jobs = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Save the table there.")] = None,
 ) -> None:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tem_sim.cli.console import USAGE, AsJson, Settings, complain, load_all, refuse_all, usage_errors, write, write_json
+from tem_sim.cli.console import (
+    USAGE,
+    AsJson,
+    Jobs,
+    Settings,
+    complain,
+    load_all,
+    refuse_all,
+    usage_errors,
+    write,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +42,11 @@ Names = Annotated[
     typer.Argument(metavar="POLICY", help="Presets, as `tem-sim policies` lists them.", show_default=False),
 ]
 Seeds = Annotated[int, typer.Option(min=2, metavar="N", help="Replications: the seeds 1 to N, the same for all.")]
-Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; one per core if left out.")]
+Tolerated = Annotated[float, typer.Option(metavar="P", help="The share of EXTINCT events that is tolerated.")]
+Lengths = Annotated[list[str] | None, typer.Option(metavar="DURATION", help="Outage lengths; give it several times.")]
+Period = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="The scheduler's period; every retry is on time if left out.")
+]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save the table (CSV) and the figure (PNG) there.")
 ]
@@ -43,9 +58,7 @@ def jitter(
     policies: Names = None,
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="How many rows fail together.")] = 10_000,
     retries: Annotated[int, typer.Option(min=1, metavar="N", help="Retries of each row that are looked at.")] = 5,
-    tick: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="The scheduler's period; every retry is on time if left out.")
-    ] = None,
+    tick: Period = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -64,15 +77,9 @@ def jitter(
 @study.command()
 def outage(
     policies: Names = None,
-    length: Annotated[
-        list[str] | None, typer.Option(metavar="DURATION", help="Outage lengths; give it several times.")
-    ] = None,
-    p_extinct: Annotated[
-        float, typer.Option(metavar="P", help="The share of EXTINCT events that is tolerated.")
-    ] = 1e-3,
-    tick: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="The scheduler's period; every retry is on time if left out.")
-    ] = None,
+    length: Lengths = None,
+    p_extinct: Tolerated = 1e-3,
+    tick: Period = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -88,9 +95,7 @@ def outage(
 @study.command()
 def size(
     outage: Annotated[str, typer.Option(metavar="DURATION", help="The outage to outlive.")] = "30s",
-    p_extinct: Annotated[
-        float, typer.Option(metavar="P", help="The share of EXTINCT events that is tolerated.")
-    ] = 1e-3,
+    p_extinct: Tolerated = 1e-3,
     base: Annotated[str, typer.Option(metavar="DURATION", help="The first delay.")] = "10s",
     cap: Annotated[str, typer.Option(metavar="DURATION", help="The longest delay, or `off`.")] = "off",
     max_retries: Annotated[int, typer.Option(min=0, metavar="N", help="Retries after the first attempt.")] = 5,
@@ -100,7 +105,7 @@ def size(
     growth: Annotated[
         str, typer.Option(metavar="KIND", help="fixed, linear, exponential, polynomial or fibonacci.")
     ] = "exponential",
-    tick: Annotated[str | None, typer.Option(metavar="DURATION", help="The scheduler's period.")] = None,
+    tick: Period = None,
     added_latency: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How soon after the outage 95 % are to be through.")
     ] = None,
@@ -178,9 +183,7 @@ def metastability(
     load: Annotated[
         list[float] | None, typer.Option(min=0.01, metavar="SHARE", help="Load / capacity; give it several times.")
     ] = None,
-    length: Annotated[
-        list[str] | None, typer.Option(metavar="DURATION", help="Outage lengths; give it several times.")
-    ] = None,
+    length: Lengths = None,
     seeds: Seeds = 10,
     settings: Settings = None,
     jobs: Jobs = None,

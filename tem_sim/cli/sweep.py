@@ -12,6 +12,7 @@ from tem_sim.cli.console import (
     INTERRUPTED,
     USAGE,
     AsJson,
+    Jobs,
     complain,
     print_facts,
     refuse_all,
@@ -43,9 +44,7 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: do the runs again that broke.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; one per core if left out.")
-    ] = None,
+    jobs: Jobs = None,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler instead.")
     ] = None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from tem_sim.plots.front import crosses, draw_front
 from tem_sim.plots.labels import label_points
-from tem_sim.plots.style import axes_for, log_scale
+from tem_sim.plots.style import axes_for, bare, log_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,7 @@ def _finish(ax: Axes, y: str) -> None:
     ax.set_ylabel(f"{NAMES[y]}, logarithmic")
     title = "retry policies over one outage: less is better on both axes"
     ax.set_title(f"{title}\nbold: surely beaten by nobody; crosses: 95 % intervals", loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax)
     legend = ax.legend(
         title="events lost, and policies",
         fontsize="small",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tem_sim.analysis import backlog, latency, storm
-from tem_sim.plots.style import axes_for, note
+from tem_sim.plots.style import axes_for, bare, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,8 +103,6 @@ def _finish(ax: Axes, runs: Mapping[str, Run], title: str, unit: str) -> Axes:
 
 def _plain(ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax, "y")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False, fontsize="small")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tem_sim.plots.style import axes_for
+from tem_sim.plots.style import axes_for, bare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,7 @@ def intervals(
     ax.set_title(title, loc="left", fontsize="medium")
     ax.set_xlabel(unit)
     ax.xaxis.set_major_formatter(lambda tick, _: f"{tick:,.10g}")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="x", color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax, "x")
     return ax
 
 

@@ -11,7 +11,7 @@ from tem_sim.analysis.cohort import delays_of, retries_of
 from tem_sim.analysis.delay_law import delay_law
 from tem_sim.analysis.jitter import CONFIGURED, JitterStudy
 from tem_sim.analysis.jitter_rows import width_words
-from tem_sim.plots.style import ATTEMPT_COLOURS, MAX_STEPS, axes_for, log_scale
+from tem_sim.plots.style import ATTEMPT_COLOURS, MAX_STEPS, axes_for, bare, log_scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +78,7 @@ def _gapless(
 
 def _finish_panels(figure: Figure, panels: list[Axes], study: JitterStudy, bins: pd.DataFrame, means: str) -> None:
     for ax in panels:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", color="#000000", alpha=0.08, linewidth=0.8)
-        ax.set_axisbelow(True)
+        bare(ax, "y")
     log_scale(panels[0], "y")
     panels[0].set_ylim(0.8, 1.6 * float(bins["starts"].max()))
     panels[0].set_xlim(0.0, max(_shown_s(held) for _, held in bins.groupby("policy")) + study.width_s)
@@ -200,8 +198,6 @@ def tick_bursts(result: Result, ax: Axes | None = None, retry: int = 1) -> Axes:
 
 def _finish(ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax)
     beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     ax.legend(frameon=False, fontsize="small", **beside)

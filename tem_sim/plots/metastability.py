@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tem_sim.plots.style import axes_for
+from tem_sim.plots.style import axes_for, bare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,6 +185,4 @@ def _made(inches: tuple[float, float]) -> Axes:
 
 def _plain(ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax)

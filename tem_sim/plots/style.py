@@ -60,13 +60,18 @@ def finish(ax: Axes, run: Run, title: str, unit: str) -> Axes:
     return ax
 
 
+def bare(ax: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Drop the box and draw a faint grid behind the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=grid, color="#000000", alpha=0.08, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
 def plain(ax: Axes, run: Run, title: str) -> None:
     """Set the titles, drop the box, draw a faint grid behind, and put the legend to the right of the data."""
     name = run.name if len(run.name) <= LONG_NAME else run.name[: LONG_NAME - 1] + "…"
     ax.set_title(f"{title}\n{name}, seed {run.seed}", loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax, "y")
     handles, labels = _stack_from_the_top(ax)
     if labels:
         ax.legend(

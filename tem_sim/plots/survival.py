@@ -9,7 +9,7 @@ import numpy as np
 
 from tem_sim.analysis.survival import Survival
 from tem_sim.plots.jitter import COLOURS, DASHES, MARKERS
-from tem_sim.plots.style import axes_for, log_scale, note
+from tem_sim.plots.style import axes_for, bare, log_scale, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,5 @@ def _axis_low_s(values: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> fl
 
 def _finish(ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)

@@ -15,7 +15,7 @@ import numpy as np
 from tem_sim.plots.front import crosses, draw_front, on_front
 from tem_sim.plots.intervals import intervals
 from tem_sim.plots.labels import label_points
-from tem_sim.plots.style import axes_for
+from tem_sim.plots.style import axes_for, bare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,9 +103,7 @@ def _finish_lines(ax: Axes, table: pd.DataFrame, path: str, values: list[str]) -
     ax.set_ylabel(_named(table))
     ax.yaxis.set_major_formatter(lambda tick, _: f"{tick:,.10g}")
     ax.set_title(f"{_measure(table)} by {path}, 95 % intervals", loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax, "y")
 
 
 def heat_map(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Axes:
@@ -163,9 +161,7 @@ def pareto(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Axes:
     ax.margins(0.12)
     title = f"{x} against {y}: less is better in both"
     ax.set_title(f"{title}\nbold: on the front of the means; crosses: 95 % intervals", loc="left", fontsize="medium")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#000000", alpha=0.08, linewidth=0.8)
-    ax.set_axisbelow(True)
+    bare(ax)
     styles = [{"size": 8, "weight": "bold" if one else "normal"} for one in best]
     order = np.argsort(~best, kind="stable")
     label_points(

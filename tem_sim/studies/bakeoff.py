@@ -275,6 +275,4 @@ def _notes(
         "Intervals of 95 %, Student's t over the seeds. beaten_by: no worse in added latency and peak, and surely "
         "better in one (paired t test, at most 5 % false discoveries over all pairs).",
     ]
-    if not rows.broken.empty:
-        notes.append(f"{len(rows.broken)} of {len(rows.rows)} runs broke and are left out: see `rows.broken`.")
-    return tuple(notes)
+    return (*notes, *rows.broken_notes())

@@ -105,6 +105,4 @@ def _notes(rows: Replications) -> tuple[str, ...]:
         "n: the pairs in which both runs have the measure; a time to drain is missing where the backlog never drained.",
         "Runs start empty and are whole: no warm-up is cut, and they end as the scenario says.",
     ]
-    if not rows.broken.empty:
-        notes.append(f"{len(rows.broken)} of {len(rows.rows)} runs broke and are left out: see `rows.broken`.")
-    return tuple(notes)
+    return (*notes, *rows.broken_notes())

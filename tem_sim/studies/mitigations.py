@@ -244,6 +244,4 @@ def _notes(rows: Replications) -> tuple[str, ...]:
         "calls_per_event and statements_per_event: what the downstream and the database are asked, per event.",
         "Each mitigation is sized by a first guess from the scenario (`remedies`); another size may do better.",
     ]
-    if not rows.broken.empty:
-        notes.append(f"{len(rows.broken)} of {len(rows.rows)} runs broke and are left out: see `rows.broken`.")
-    return tuple(notes)
+    return (*notes, *rows.broken_notes())

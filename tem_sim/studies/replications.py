@@ -88,6 +88,12 @@ class Replications:
         """The runs that broke: variant, seed, error."""
         return self.rows.loc[self.rows["error"] != "", ["variant", "seed", "error"]]
 
+    def broken_notes(self) -> tuple[str, ...]:
+        """Return the sentence that a study owes its reader when runs broke, and nothing when none did."""
+        if self.broken.empty:
+            return ()
+        return (f"{len(self.broken)} of {len(self.rows)} runs broke and are left out: see `rows.broken`.",)
+
     def values(self, variant: str, measure: str) -> pd.Series[float]:
         """Return one measure of one variant, indexed by seed; KeyError for a name that is not there."""
         if variant not in self.variants or measure not in self.measures:

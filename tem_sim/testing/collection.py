@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -149,9 +150,9 @@ class ScenarioItem(pytest.Item):
                 self.config.addinivalue_line("markers", f"{mark}: of tests that tem-sim makes")
             self.add_marker(mark)
 
+    @abstractmethod
     def answer(self, several: Several) -> Answer:
         """Return what the runs say."""
-        raise NotImplementedError
 
     def runtest(self) -> None:
         """Judge; what is not kept fails with its sentence, the rows that offend and the command that repeats it."""

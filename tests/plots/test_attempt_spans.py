@@ -2,7 +2,6 @@
 
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tem_sim.frames import Run
 from tem_sim.plots.attempts import OUTCOME_COLOURS, attempt_spans
@@ -31,11 +30,6 @@ def frozen(guard: str) -> Run:
 def overwritten() -> Run:
     """Run under a guard that lets the late worker write."""
     return frozen("refresh")
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure(layout="constrained").add_subplot()
 
 
 def labels(ax: Axes) -> list[str]:

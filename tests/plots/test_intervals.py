@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tem_sim.plots.intervals import intervals
 
@@ -17,11 +16,6 @@ TABLE = pd.DataFrame(
         "high": [4.5, 1234.5, math.nan, math.nan],
     }
 )
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure(layout="constrained").add_subplot()
 
 
 def lines(ax: Axes) -> dict[float, tuple[float, float]]:

@@ -17,11 +17,6 @@ from tem_sim.plots.scheduler import scheduler_duty, scheduler_lag
 from tem_sim.plots.style import ATTEMPT_COLOURS, bins_for
 
 
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").add_subplot()
-
-
 @pytest.fixture(scope="module")
 def run():
     return storm(events=500)

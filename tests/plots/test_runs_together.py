@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from frame_builder import story
-from matplotlib.figure import Figure
 from synthetic_storm import storm
 
 from tem_sim.analysis.backlog import backlog
@@ -16,11 +15,6 @@ ALL = [retries_by_run, backlogs_by_run, latencies_by_run]
 @pytest.fixture(scope="module")
 def runs():
     return {"A: short": storm(events=300, outage_s=20.0), "B: long": storm(events=3000)}
-
-
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").add_subplot()
 
 
 def line(ax, number):
@@ -40,6 +34,8 @@ def test_each_run_has_a_line_that_is_told_apart_without_colour(plot, runs, ax):
 def test_runs_in_which_nothing_happened_can_be_drawn(plot, ax):
     plot({"A": story().run(), "B": story().run()}, ax)
     ax.figure.draw_without_rendering()
+    assert ax.get_title(loc="left")
+    assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
 
 
 def test_the_highest_second_is_in_the_picture_whatever_is_left_out(runs, ax):

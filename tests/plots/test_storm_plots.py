@@ -19,11 +19,6 @@ from tem_sim.plots.style import MAX_STEPS, PHASE_COLOURS
 ALL_PLOTS = PLOTS | MORE_PLOTS
 
 
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").add_subplot()
-
-
 @pytest.fixture(scope="module")
 def run():
     return storm(events=500)
@@ -83,6 +78,8 @@ def one_open_event():
 def test_a_run_with_one_event_can_be_drawn(name, made, ax):
     ALL_PLOTS[name](made(), ax)
     ax.figure.draw_without_rendering()
+    assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+    assert ax.get_xlim()[0] < ax.get_xlim()[1]
 
 
 @pytest.mark.parametrize("name", ALL_PLOTS)
