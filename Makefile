@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-slow lint format bench check schema baselines gallery notebooks lab clean
+.PHONY: help demo test test-notebooks test-slow lint format bench check schema baselines gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,8 +14,11 @@ help: ## Show this list.
 demo: $(VENV)/.demo ## Set up and run the retry storm; the run and its plots land in reports/.
 	$(BIN)/tem-sim run $(SCENARIO)
 
-test: $(VENV)/.dev ## Set up and run the quick tests (what CI runs).
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" --nbmake notebooks tests
+test: $(VENV)/.dev ## Set up and run the quick tests.
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" tests
+
+test-notebooks: $(VENV)/.dev ## Run the notebooks, each held against its outputs as committed.
+	$(BIN)/python -m pytest -n $(JOBS) --nbmake notebooks
 
 test-slow: $(VENV)/.dev ## Run the tests that the quick set leaves out.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow

@@ -10,6 +10,9 @@ from tem_sim.hunt.hunt import Hunt, hunt
 from tem_sim.hunt.tries import attempt
 from tem_sim.sim.kernel import SimulationError
 
+# One process has the hunts that these tests share.
+pytestmark = pytest.mark.xdist_group("hunt")
+
 
 def test_without_the_outbox_a_lost_notification_is_found_and_shrunk(without_outbox: Hunt) -> None:
     found = without_outbox.finding

@@ -13,6 +13,9 @@ from tem_sim.studies.cells import Row
 from tem_sim.studies.steady_state import MEASURES, form_of, predicted
 from tem_sim.studies.validation import FULL, QUICK, Plan, Point, judged, scenario_at, validate_model
 
+# One process has the runs that these tests share.
+pytestmark = pytest.mark.xdist_group("validation")
+
 POINT = Point(8, 0.8, "full")
 PLAN = Plan((POINT,), 100, 6, 0.02)
 
