@@ -14,7 +14,7 @@ from tem_sim.hunt.coverage import AT_EDGES, Coverage, steps_of
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.report.document import SCHEMA_VERSION, Document
 from tem_sim.scenario.arrivals import Burst
-from tem_sim.scenario.faults import KINDS
+from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.versions import versions
 
 if TYPE_CHECKING:

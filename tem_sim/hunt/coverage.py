@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from tem_sim.checks.verdict import count
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.pipeline.states import Cause
-from tem_sim.scenario.faults import KINDS, Triggered
+from tem_sim.scenario.faults.base import Triggered
+from tem_sim.scenario.faults.kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd

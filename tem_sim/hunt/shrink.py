@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tem_sim.hunt.goal import Goal
     from tem_sim.hunt.space import Plain
-    from tem_sim.scenario.faults import AnyFault
+    from tem_sim.scenario.faults.kinds import AnyFault
 
 MOST_TRIES = 250
 # Few events are handled in no time: the numbers of seeds that are tried for each way to have fewer.

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.arrivals import arrival_times
-from tem_sim.scenario.faults import KINDS, Triggered, Window
+from tem_sim.scenario.faults.base import Triggered, Window
+from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.streams import Streams
 

@@ -13,7 +13,7 @@ from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
-from tem_sim.scenario.faults import Fault
+from tem_sim.scenario.faults.kinds import Fault
 from tem_sim.scenario.handler import HandlerModel
 from tem_sim.scenario.matrix import Matrix
 from tem_sim.scenario.mitigations import Breaker, RetryBudget, Shedding

@@ -20,7 +20,7 @@ from tem_sim.scenario.seeds import seeds_text
 
 if TYPE_CHECKING:
     from tem_sim.scenario.arrivals import Arrival
-    from tem_sim.scenario.faults import AnyFault
+    from tem_sim.scenario.faults.kinds import AnyFault
     from tem_sim.scenario.models import Scenario
 
 

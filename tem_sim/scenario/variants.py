@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tem_sim.scenario.faults import Outage
+from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.loader import overridden
 from tem_sim.scenario.models import Scenario
 

@@ -14,7 +14,7 @@ from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import Problem, ScenarioError, Spot, did_you_mean
-from tem_sim.scenario.faults import Fault
+from tem_sim.scenario.faults.kinds import Fault
 from tem_sim.scenario.models import Events, Scenario, Workers
 from tem_sim.scenario.quantities import Duration, PositiveDuration
 from tem_sim.scenario.tree import Items, Leaf, Step, Table, Tree, plain, written

@@ -28,7 +28,9 @@ from tem_sim.sim.beat import Beat
 from tem_sim.sim.broker import SimBroker
 from tem_sim.sim.database import Database
 from tem_sim.sim.dependency import Dependency
-from tem_sim.sim.faults import INFLICT, FaultLog, Infliction
+from tem_sim.sim.faults.inflict import INFLICT
+from tem_sim.sim.faults.infliction import Infliction
+from tem_sim.sim.faults.log import FaultLog
 from tem_sim.sim.gateway import Gateway, PubSub
 from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tem_sim.scenario.faults import Outage
+from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.loader import loads, overridden
 from tem_sim.scenario.policy import (
     ExponentialBackoff,

@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from pydantic import JsonValue, TypeAdapter
 
 from tem_sim.pipeline.ports import EDGES
-from tem_sim.scenario.faults import AnyFault, Fault
+from tem_sim.scenario.faults.kinds import AnyFault, Fault
 from tem_sim.testing.pieces import Section, or_off, section, shares, times_s
 
 _adapter: TypeAdapter[AnyFault] = TypeAdapter(Fault)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase
 
 from tem_sim.hunt.coverage import coverage_of, steps_of
 from tem_sim.hunt.space import Times, candidates
-from tem_sim.scenario.faults import KINDS
+from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.models import Scenario
 from tem_sim.sim.world import simulate

@@ -15,7 +15,8 @@ from tem_sim.pipeline.backoff import Additive, Backoff, Exponential, Fibonacci, 
 from tem_sim.pipeline.presets import PRESETS
 from tem_sim.pipeline.settings import Settings
 from tem_sim.scenario.arrivals import Burst
-from tem_sim.scenario.faults import Outage, WorkerDeath
+from tem_sim.scenario.faults.downstream import Outage
+from tem_sim.scenario.faults.process import WorkerDeath
 from tem_sim.scenario.loader import loads, overridden
 from tem_sim.scenario.models import Pipeline, Scenario, Workers
 from tem_sim.scenario.policy import ExponentialBackoff

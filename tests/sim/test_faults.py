@@ -10,7 +10,7 @@ from sim_worlds import all_done, burst, fault_row, run
 
 from tem_sim.frames import Run
 from tem_sim.pipeline.ports import EDGES
-from tem_sim.sim.faults import INFLICT
+from tem_sim.sim.faults.inflict import INFLICT
 
 LEASED = {"lease": "5s", "sweep_after": "5s"}
 # Which node passes which edge; a worker publishes by itself where there is no outbox.
@@ -41,7 +41,7 @@ def claims_between(of: Run, start_s: float, end_s: float) -> int:
 def test_every_kind_of_fault_that_a_scenario_can_name_can_be_inflicted() -> None:
     from typing import get_args
 
-    from tem_sim.scenario.faults import AnyFault
+    from tem_sim.scenario.faults.kinds import AnyFault
 
     assert {kind.model_fields["kind"].default for kind in get_args(AnyFault)} == set(INFLICT)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tem_sim.scenario.errors import ScenarioError
-from tem_sim.scenario.faults import Outage
+from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.loader import load, loads
 from tem_sim.scenario.models import Scenario
 from tem_sim.studies.knobs import PLAIN_JITTERS, Knobs, expected_events, jitters_of, small_storm

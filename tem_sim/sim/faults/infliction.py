@@ -1,0 +1,84 @@
+"""How any fault is scheduled in the simulated world: in its window, at its time, at a rate, or at an edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tem_sim.sim.faults.log import Activation
+from tem_sim.sim.kernel import Node
+from tem_sim.sim.ports import Strike
+
+if TYPE_CHECKING:
+    from tem_sim.sim.world import World
+
+
+class Infliction:
+    """One fault at work in one world."""
+
+    def __init__(self, world: World, number: int, fault: Any) -> None:
+        self.world = world
+        self.number = number
+        self.fault = fault
+        self.luck = world.streams.stream("fault", number)
+
+    def window(self, begin: Callable[[], str], end: Callable[[], int]) -> None:
+        """Do `begin` at the fault's time and `end` when it is over; they say what happened and how often it landed."""
+        kernel, fault = self.world.kernel, self.fault
+
+        def start() -> None:
+            activation = self.log(fault.target)
+            activation.detail = begin()
+
+            def stop() -> None:
+                if math.isnan(activation.end_s):
+                    activation.landed = end()
+                    activation.end_s = kernel.now
+
+            self.world.faults.open.append(stop)
+            kernel.call_later(fault.for_s, stop)
+
+        kernel.call_later(fault.at_s, start)
+
+    def log(self, target: str) -> Activation:
+        """Log that the fault strikes a target now."""
+        return self.world.faults.begin(self.number, self.fault, target, self.world.kernel.now)
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that the fault's target means."""
+        return [self.world.kernel.node(name) for name in self.world.targets(self.fault.target)]
+
+    def strike(self, act: Callable[[Node], None]) -> None:
+        """Strike the target nodes at the fault's time, at a random rate, or at a lifecycle edge."""
+        kernel, fault = self.world.kernel, self.fault
+        if fault.edge is not None:
+            names = frozenset(node.name for node in self.nodes())
+            self.world.failpoints.arm(fault.edge, Strike(names, fault.nth, act))
+        elif fault.rate_per_s is not None:
+            self._strike_at_random(act)
+        else:
+            kernel.call_later(fault.at_s, lambda: self._strike_all(act))
+
+    def _strike_all(self, act: Callable[[Node], None]) -> None:
+        for node in self.nodes():
+            act(node)
+
+    def _strike_at_random(self, act: Callable[[Node], None]) -> None:
+        kernel, fault = self.world.kernel, self.fault
+        until_s = self.world.scenario.horizon_s if fault.until_s is None else fault.until_s
+
+        def next_strike(after_s: float) -> None:
+            at_s = after_s - math.log(1.0 - self.luck.random()) / fault.rate_per_s
+            if at_s < until_s:
+                kernel.call_later(at_s - kernel.now, lambda: strike(at_s))
+
+        def strike(at_s: float) -> None:
+            nodes = self.nodes()
+            # One draw per strike, dead targets or not, so that the times never depend on what the strikes did.
+            node = nodes[int(self.luck.random() * len(nodes))]
+            if node.alive:
+                act(node)
+            next_strike(at_s)
+
+        next_strike(fault.start_s)
