@@ -23,7 +23,9 @@ import pandas as pd
 
 from tem_sim.frames import SCHEMAS, Column, Run, RunError, conform
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Frames that older runs do not have, and the first version that does.
+_SINCE = {"steps": 3, "changes": 3}
 
 _FIELDS = ("seed", "mode", "status", "store", "end_s", "digest", "versions")
 
@@ -112,7 +114,8 @@ _TEXT_COLUMNS = {column.name for schema in SCHEMAS.values() for column in schema
 def load(folder: Path) -> Run:
     document = _read_head(folder)
     try:
-        frames: dict[str, Any] = {name: _read_frame(name, folder / f"{name}.npz") for name in SCHEMAS}
+        names = [name for name in SCHEMAS if document["schema_version"] >= _SINCE.get(name, 1)]
+        frames: dict[str, Any] = {name: _read_frame(name, folder / f"{name}.npz") for name in names}
         head: dict[str, Any] = {name: document[name] for name in _FIELDS}
         return Run(scenario_dict=dict(document["scenario"]), **head, **frames)
     except FileNotFoundError as error:

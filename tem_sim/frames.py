@@ -25,6 +25,23 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
 
 STATES = tuple(str(state) for state in State)
+# What a thread does that the frame `steps` has a row for. `answer_lost`: the commit whose answer never came.
+STEPS = (
+    "connect",
+    "begin",
+    "statement",
+    "commit",
+    "rollback",
+    "answer_lost",
+    "wake",
+    "publish",
+    "handle",
+    "handled",
+    "task",
+    "task_done",
+    "task_failed",
+    "killed",
+)
 OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "released", "unfinished")
 
 Dtype = Literal["int64", "int32", "float64", "category", "str"]
@@ -161,6 +178,38 @@ _FAULTS = (
     _text("shade", "Its colour on plots, as matplotlib names it."),
 )
 
+_STEPS = (
+    _id("step", "Its place in the order in which everything really happened."),
+    _time("t_s", "When, by the run's own clock: when the statement was executed, not when it was sent."),
+    _time("clock_s", "When, by the clock of the actor."),
+    _label("actor", "Which node."),
+    _label("thread", "Which thread of it: `worker-1/0`, `beat/retry`, `api/request-7`."),
+    _label("kind", "What it did.", values=STEPS),
+    _label("label", "The function of the pipeline that did it: `settle.settle`, `lifecycle.requeue_due`."),
+    _label("sql", "The statement, as it was sent; empty for what is none."),
+    _count("rows", "How many rows it changed or how many messages it sent; -1 where nobody can tell."),
+    _id("txn", "The transaction in which it happened, numbered from 1; 0 outside of any."),
+    _time("waited_s", "How long it waited for another's lock before."),
+    _label("error", "What was raised to the code; empty where nothing was."),
+)
+
+_CHANGES = (
+    _id("change", "Its place in the order of all changes."),
+    _id("step", "The step of the statement that made it."),
+    _id("commit_step", "The step of the commit that made it last."),
+    _id("txn", "The transaction."),
+    _time("t_s", "When it was committed, by the run's own clock."),
+    _time("clock_s", "What the actor's clock showed when it sent the statement."),
+    _label("actor", "Which node made it."),
+    _label("thread", "Which thread of it."),
+    _label("label", "The function of the pipeline that made it."),
+    _label("table", "The table."),
+    _label("op", "What was done to the row.", values=("insert", "update", "delete")),
+    _id("event_id", "The event that the row belongs to; 0 where it belongs to none."),
+    _text("before", "The row before, as JSON with times in seconds; empty of an insert."),
+    _text("after", "The row after; empty of a delete."),
+)
+
 SCHEMAS: dict[str, tuple[Column, ...]] = {
     "events": _EVENTS,
     "attempts": _ATTEMPTS,
@@ -169,6 +218,8 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
     "samples": _SAMPLES,
     "wakeups": _WAKEUPS,
     "faults": _FAULTS,
+    "steps": _STEPS,
+    "changes": _CHANGES,
 }
 
 
@@ -288,6 +339,9 @@ class Run:
     samples: pd.DataFrame
     wakeups: pd.DataFrame
     faults: pd.DataFrame
+    # Of runs that were watched; without rows in others.
+    steps: pd.DataFrame = field(default_factory=lambda: empty("steps"))
+    changes: pd.DataFrame = field(default_factory=lambda: empty("changes"))
 
     @property
     def name(self) -> str:

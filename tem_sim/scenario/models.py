@@ -33,6 +33,7 @@ from tem_sim.scenario.quantities import (
     whole,
 )
 from tem_sim.scenario.seeds import Seeds
+from tem_sim.scenario.store import Store
 from tem_sim.scenario.thresholds import Thresholds
 from tem_sim.scenario.yaml_writer import yaml_text
 
@@ -195,16 +196,6 @@ class Broker(Model):
     )
     latency_s: Duration = Field(0.001, alias="latency", description="The time of a send.")
     loss: Fraction = Field(0.0, description="The share of wake-ups that get lost.")
-
-
-class Store(Model):
-    """The database."""
-
-    latency_s: Distribution = Field(
-        Constant(value_s=0.001),
-        alias="latency",
-        description="The time of a transaction; a bare duration is a constant.",
-    )
 
 
 class Users(Model):

@@ -8,8 +8,9 @@ from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
-from tem_sim.scenario import arrivals, distributions, faults, handler, mitigations, models, policy, seeds
+from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, seeds
 from tem_sim.scenario.base import SELECTORS, Model
+from tem_sim.scenario.faults.kinds import KINDS as FAULTS
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.quantities import (
     DURATION_PATTERN,
@@ -144,7 +145,7 @@ def threshold_kinds() -> str:
 
 def fault_models() -> tuple[type[Model], ...]:
     """Return the models of all faults."""
-    return faults.AnyFault.__args__
+    return tuple(FAULTS.values())
 
 
 def kind_of(model: type[Model]) -> str:
