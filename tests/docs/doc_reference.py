@@ -8,7 +8,7 @@ from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
-from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, seeds
+from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, seeds, store
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.faults.kinds import KINDS as FAULTS
 from tem_sim.scenario.loader import load
@@ -55,7 +55,22 @@ _LINKS = {
     "RetryBudget": "[retry budget](#pipelineretry_budget)",
     "Shedding": "[shedding](#pipelineshedding)",
     "Breaker": "[breaker](#pipelinebreaker)",
+    "Pool": "[connections](#storepool)",
+    "NodeLatencies": "[latencies](#storenodes)",
     "SeedsUntil": "[as many as it takes](#seeds)",
+}
+# On which page the faults of a family's file are told of.
+FAULT_PAGES = {
+    "broker": "faults_broker.md",
+    "process": "faults_nodes.md",
+    "scheduler": "faults_nodes.md",
+    "clock": "faults_nodes.md",
+    "database": "faults_database.md",
+    "gateway": "faults_delivery.md",
+    "delivery": "faults_delivery.md",
+    "downstream": "faults_workload.md",
+    "workload": "faults_workload.md",
+    "composite": "faults_workload.md",
 }
 # A longer list of names is not spelt out in a cell.
 MOST_NAMES = 8
@@ -107,7 +122,9 @@ _SECTIONS: dict[str, type[Model]] = {
     "workers": models.Workers,
     "beat": models.Beat,
     "broker": models.Broker,
-    "store": models.Store,
+    "store": store.Store,
+    "pool": store.Pool,
+    "store nodes": store.NodeLatencies,
     "handler": handler.HandlerModel,
     "handler kinds": handler.KindModel,
     "capacity": handler.Capacity,
@@ -127,6 +144,7 @@ def parts() -> dict[str, str]:
     found["distributions"] = table(union_rows(_DISTRIBUTIONS))
     found["thresholds"] = threshold_kinds()
     found["shipped"] = shipped_scenarios()
+    found["faults"] = fault_index()
     for fault in fault_models():
         found[f"fault {kind_of(fault)}"] = table(rows(fault))
     return found
@@ -141,6 +159,23 @@ def threshold_kinds() -> str:
         asked = ", ".join("`p(N)`" if aggregate == "p" else f"`{aggregate}`" for aggregate in aggregates)
         lines.append(f"| {', '.join(f'`{name}`' for name in alike)} | {kind} | {asked} |")
     return "\n".join([*lines, "", ""])
+
+
+def fault_index() -> str:
+    """Return a table of all kinds of fault, page by page, each with what it is and a link to where it is told of."""
+    models_ = sorted(fault_models(), key=fault_page)
+    rows_ = (f"| [{kind_of(model)}]({fault_page(model)}#{kind_of(model)}) | {_about(model)} |" for model in models_)
+    return "\n".join(["", "| kind | what it is |", "|---|---|", *rows_, "", ""])
+
+
+def fault_page(model: type[Model]) -> str:
+    """Return the page on which a fault is told of."""
+    return FAULT_PAGES[model.__module__.rpartition(".")[2]]
+
+
+def _about(model: type[Model]) -> str:
+    """Return what a model's docstring says, in one line."""
+    return " ".join((model.__doc__ or "").split())
 
 
 def fault_models() -> tuple[type[Model], ...]:
@@ -175,8 +210,7 @@ def union_rows(members: Iterable[type[Model]], shared: type[Model] | None = None
     """Yield for each member of a union a row that names it, and its keys; less those that all of them share."""
     for member in members:
         selector = next(name for name in SELECTORS if name in member.model_fields)
-        about = " ".join((member.__doc__ or "").split())
-        yield f"| **`{selector}: {kind_of(member)}`** | | | {about} |"
+        yield f"| **`{selector}: {kind_of(member)}`** | | | {_about(member)} |"
         yield from rows(member, leave_out=shared)
 
 
