@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Text, bindparam, cast, func, literal_column, select, type_coerce, update
 
 from tem_sim.pipeline import shared_state
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.rows import CHANGE, moved, status_is, update_picked
 from tem_sim.pipeline.settings import ClaimOrder, Settings
@@ -93,6 +94,7 @@ _EVENTS = {
 }
 
 
+@rerun_on_conflict
 def claim(store: Store, settings: Settings, *, now: float, worker: str) -> list[ClaimedEvent]:
     """Claim up to a batch of QUEUED events, by default the longest waiting first, under a lease.
 
@@ -159,6 +161,7 @@ _MARK_STARTED = (
 )
 
 
+@rerun_on_conflict
 def mark_started(store: Store, claimed: ClaimedEvent, *, now: float) -> bool:
     """Record that an event under suspicion goes to its handler now; return False if it is not this claim's any more.
 
@@ -181,6 +184,7 @@ _RENEW = (
 )
 
 
+@rerun_on_conflict
 def renew(
     store: Store, settings: Settings, events: Sequence[ClaimedEvent], *, now: float, worker: str
 ) -> list[ClaimedEvent]:

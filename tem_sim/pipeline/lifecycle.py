@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column
 from sqlalchemy.exc import IntegrityError
 
 from tem_sim.pipeline import shared_state
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.rows import REQUEUED, moved, status_is, update_picked
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import Cause, State
@@ -71,11 +72,16 @@ def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor
     if not submissions:
         return []
     try:
-        with store.begin() as connection:
-            _insert_events(store, connection, submissions, now, actor)
+        _insert_all(store, submissions, now, actor)
         return [Submitted(s.event_id, created=True, same=True) for s in submissions]
     except IntegrityError:
         return [_submit_one(store, submission, now, actor) for submission in submissions]
+
+
+@rerun_on_conflict
+def _insert_all(store: Store, submissions: Sequence[Submission], now: float, actor: str) -> None:
+    with store.begin() as connection:
+        _insert_events(store, connection, submissions, now, actor)
 
 
 def _insert_events(
@@ -103,12 +109,10 @@ def _insert_events(
 
 def _submit_one(store: Store, submission: Submission, now: float, actor: str) -> Submitted:
     try:
-        with store.begin() as connection:
-            _insert_events(store, connection, [submission], now, actor)
+        _insert_all(store, [submission], now, actor)
         return Submitted(submission.event_id, created=True, same=True)
     except IntegrityError:
-        with store.begin() as connection:
-            found = connection.execute(_FIND_BY_KEY, {"key": submission.idempotency_key}).one_or_none()
+        found = _find(store, submission.idempotency_key)
         if found is None:
             raise
         same = (found.user_id, found.kind, found.payload) == (
@@ -117,6 +121,12 @@ def _submit_one(store: Store, submission: Submission, now: float, actor: str) ->
             json.loads(json.dumps(submission.payload)),
         )
         return Submitted(found.id, created=False, same=same)
+
+
+@rerun_on_conflict
+def _find(store: Store, key: str) -> Any:
+    with store.begin() as connection:
+        return connection.execute(_FIND_BY_KEY, {"key": key}).one_or_none()
 
 
 # --- how many wait
@@ -133,6 +143,7 @@ _WAITING: Any = sum(
 )
 
 
+@rerun_on_conflict
 def open_events(store: Store, most: int) -> int:
     """Count the events that are not terminal, of each state up to `most`, so that a long backlog costs no more."""
     with store.begin() as connection:
@@ -143,6 +154,7 @@ def open_events(store: Store, most: int) -> int:
 _QUEUED = select(func.count()).select_from(processing_state).where(status_is(State.QUEUED))
 
 
+@rerun_on_conflict
 def queued_events(store: Store) -> int:
     """Count the QUEUED events, all of them."""
     with store.begin() as connection:
@@ -163,6 +175,7 @@ _REQUEUE_DUE = update_picked(
 _NO_LIMIT = 2**31 - 1
 
 
+@rerun_on_conflict
 def requeue_due(store: Store, settings: Settings, *, now: float, actor: str, at_most: int | None = None) -> int:
     """Move FAILED events whose `next_retry_at` has come to QUEUED, the longest due first; return how many.
 
@@ -240,6 +253,7 @@ _RECORD_LOST = insert(attempt).values(
 )
 
 
+@rerun_on_conflict
 def rescue_expired(store: Store, settings: Settings, *, now: float, actor: str) -> Rescued:
     """Take back PROCESSING events whose lease has expired; those that crashed their workers too often become EXTINCT.
 
@@ -278,6 +292,7 @@ _SWEEP = update_picked(
 )
 
 
+@rerun_on_conflict
 def sweep_queued(store: Store, *, now: float, sweep_after_s: float) -> int:
     """Count the QUEUED events for which no wake-up was sent in the last `sweep_after_s`, and note that one is sent now.
 
@@ -309,6 +324,7 @@ _REPLAY = (
 )
 
 
+@rerun_on_conflict
 def replay(store: Store, event_id: int, *, now: float, actor: str) -> bool:
     """Give an EXTINCT event a new life with a full retry budget; return False when it is not EXTINCT.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.ports import Notification
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import notification
@@ -41,6 +42,7 @@ _ACKED = (
 )
 
 
+@rerun_on_conflict
 def unpublished(store: Store, limit: int) -> list[Notification]:
     """Return the oldest notifications that no subscriber has been given yet."""
     with store.begin() as connection:
@@ -52,6 +54,7 @@ def mark_published(store: Store, event_ids: Sequence[int], *, now: float) -> Non
     _mark(store, _PUBLISHED, event_ids, now)
 
 
+@rerun_on_conflict
 def unacknowledged(store: Store, users: Sequence[int]) -> list[Notification]:
     """Return what these users have not acknowledged: a gateway sends it again when they connect.
 
@@ -69,6 +72,7 @@ def acknowledge(store: Store, event_ids: Sequence[int], *, now: float) -> None:
     _mark(store, _ACKED, event_ids, now)
 
 
+@rerun_on_conflict
 def _mark(store: Store, statement: Any, event_ids: Sequence[int], now: float) -> None:
     if event_ids:
         with store.begin() as connection:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.ports import Chance, ClaimedEvent, Notification
 from tem_sim.pipeline.rows import CHANGE, moved, status_is
 from tem_sim.pipeline.settings import Settings, WriteGuard
@@ -180,6 +181,7 @@ def settle(
         return _settle_apart(store, settings, chance, outcomes, now, worker)
 
 
+@rerun_on_conflict
 def _count_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
     """Count failures in a transaction of their own, as the first version did before its finishing write."""
     failed = [{"id": o.claimed.event_id, "fault": o.error} for o in outcomes if o.error is not None]
@@ -199,11 +201,17 @@ def _settle_apart(
             owed += _settle_together(store, settings, chance, [outcome], now, worker)
         except (_SupersededError, IntegrityError):
             superseded += 1
-            with store.begin() as connection:
-                store.execute_many(connection, _RECORD_SUPERSEDED, [_superseded(outcome, worker)])
+            _record_superseded(store, outcome, worker)
     return Settled(owed, superseded)
 
 
+@rerun_on_conflict
+def _record_superseded(store: Store, outcome: Outcome, worker: str) -> None:
+    with store.begin() as connection:
+        store.execute_many(connection, _RECORD_SUPERSEDED, [_superseded(outcome, worker)])
+
+
+@rerun_on_conflict
 def _settle_together(
     store: Store, settings: Settings, chance: Chance, outcomes: Sequence[Outcome], now: float, worker: str
 ) -> list[Notification]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, case, literal_column, select, upda
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tem_sim.pipeline.breaker import Circuit, CircuitBreaker, CircuitState
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.retry_budget import Bucket, RetryBudget
 from tem_sim.pipeline.store import Store
 from tem_sim.pipeline.tables import circuit, retry_bucket
@@ -42,6 +43,7 @@ _PAY_IN = (
 )
 
 
+@rerun_on_conflict
 def read_bucket(store: Store, budget: RetryBudget, now: float) -> Bucket:
     """Return the bucket as it would be for a tick at this time."""
     with store.begin() as connection:
@@ -83,6 +85,7 @@ _SAVE_CIRCUIT = (
 )
 
 
+@rerun_on_conflict
 def read_circuit(store: Store, now: float) -> Circuit:
     """Return the circuit as it is; closed where nobody has reported yet."""
     with store.begin() as connection:
@@ -105,6 +108,7 @@ def probe(connection: Connection, now: float) -> None:
     _save(connection, Circuit(CircuitState.HALF_OPEN, now))
 
 
+@rerun_on_conflict
 def report(store: Store, breaker: CircuitBreaker, calls: int, failures: int, now: float) -> tuple[Circuit, Circuit]:
     """Tell the circuit how calls ended; return it before and after."""
     with store.begin() as connection:

@@ -126,8 +126,13 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
-def make_engine(url: str | URL, *, poolclass: type[Pool] | None = None) -> Engine:
-    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL."""
+def make_engine(
+    url: str | URL, *, poolclass: type[Pool] | None = None, isolation: IsolationLevel | None = None
+) -> Engine:
+    """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL.
+
+    `isolation` is what the pipeline was made for when left out: serializable on SQLite, read committed on PostgreSQL.
+    """
     parsed = parse_url(url) if isinstance(url, str) else url
     dialect = parsed.get_backend_name()
     try:
@@ -135,18 +140,20 @@ def make_engine(url: str | URL, *, poolclass: type[Pool] | None = None) -> Engin
             poolclass = StaticPool
         waits = dialect == "sqlite" and "timeout" not in parsed.query
         connect_args = {"timeout": _SQLITE_BUSY_S} if waits else {}
-        engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args)
+        level = {} if dialect == "sqlite" or isolation is None else {"isolation_level": _POSTGRESQL_LEVELS[isolation]}
+        engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args, **level)
     except NoSuchModuleError as error:
         raise StoreError(f"store: {error}; {_GIVE}") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"store: {error}; install the driver: pip install 'tem-sim[postgresql]'") from error
     if dialect == "sqlite":
         _set_up_sqlite(engine)
+        _BEGIN_ON_SQLITE[isolation or IsolationLevel.SERIALIZABLE](engine)
     return engine
 
 
 def _set_up_sqlite(engine: Engine) -> None:
-    # The driver's own transaction handling begins late and differs by version; so BEGIN is said here instead.
+    # The driver's own transaction handling begins late and differs by version; so BEGIN is said by us instead.
     @event.listens_for(engine, "connect")
     def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
@@ -160,7 +167,33 @@ def _set_up_sqlite(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later can then not deadlock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+_POSTGRESQL_LEVELS = {
+    IsolationLevel.READ_COMMITTED: "READ COMMITTED",
+    IsolationLevel.SNAPSHOT: "REPEATABLE READ",
+    IsolationLevel.SERIALIZABLE: "SERIALIZABLE",
+}
+
+
+def _begin_at_once(engine: Engine) -> None:
+    # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later can then not deadlock.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+
+def _begin_deferred(engine: Engine) -> None:
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+
+
+def _begin_at_first_write(engine: Engine) -> None:
+    @event.listens_for(engine, "before_cursor_execute")
+    def _on_statement(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction and not statement.startswith(("SELECT", "BEGIN", "PRAGMA")):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+_BEGIN_ON_SQLITE = {
+    IsolationLevel.READ_COMMITTED: _begin_at_first_write,
+    IsolationLevel.SNAPSHOT: _begin_deferred,
+    IsolationLevel.SERIALIZABLE: _begin_at_once,
+}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, insert, literal_column
 
+from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.rows import CHANGE, REQUEUED, moved, status_is
 from tem_sim.pipeline.states import Cause, State
@@ -59,6 +60,7 @@ def release(store: Store, events: Sequence[ClaimedEvent], *, now: float, worker:
     return _end(store, _RELEASE, _RECORD_RELEASED, events, now, worker)
 
 
+@rerun_on_conflict
 def _end(store: Store, change: Any, record: Any, events: Sequence[ClaimedEvent], now: float, worker: str) -> int:
     """Change and record each event that this claim still holds; what has another holder by now is left alone."""
     if not events:
