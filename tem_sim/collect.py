@@ -37,7 +37,7 @@ class Observed:
 
     `effects` and `abandoned` are keyed by (event_id, attempt_no): when the attempt's side effect happened, and when the
     handler's call of an attempt began that was never finished, which no worker lived to record. `samples` and `wakeups`
-    are rows of their frames.
+    are rows of their frames, and so are `steps` and `changes`.
     """
 
     effects: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -46,6 +46,8 @@ class Observed:
     samples: Sequence[tuple[float, str, float]] = ()
     wakeups: Sequence[tuple[float, str, str, int, int, int]] = ()
     faults: Sequence[Any] = ()
+    steps: Sequence[tuple[Any, ...]] = ()
+    changes: Sequence[tuple[Any, ...]] = ()
 
 
 def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -> dict[str, pd.DataFrame]:
@@ -61,6 +63,8 @@ def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -
         }
     frames["samples"] = conform("samples", _listed("samples", observed.samples, start_s))
     frames["wakeups"] = conform("wakeups", _listed("wakeups", observed.wakeups, start_s))
+    for name, rows in (("steps", observed.steps), ("changes", observed.changes)):
+        frames[name] = conform(name, _listed(name, rows, start_s))
     frames["faults"] = conform("faults", _faults(observed.faults, start_s))
     return frames
 
@@ -116,6 +120,8 @@ _NOTIFICATIONS = select(
     _n.acked_at.label("acked_s"),
 ).order_by(_n.event_id)
 
+# Of the frames that are not read from a table.
+_INSTANTS = {"t_s", "clock_s"}
 _INTEGERS = {"event_id", "user_id", "seq"}
 _COUNTS = {"retry_count", "crash_count", "attempt_no", "replay_count"}
 
@@ -277,10 +283,13 @@ def _column(rows: Sequence[Any], name: str, dtype: str) -> np.ndarray[Any, Any]:
 
 
 def _listed(name: str, rows: Sequence[tuple[Any, ...]], start_s: float) -> dict[str, Any]:
-    """Turn rows as they stand in the frame `name`, the time first, into columns."""
+    """Turn rows as they stand in the frame `name` into columns."""
     names = [column.name for column in SCHEMAS[name]]
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
-    return {**dict(zip(names, columns, strict=True)), names[0]: np.array(columns[0], dtype=float) - start_s}
+    made: dict[str, Any] = dict(zip(names, columns, strict=True))
+    for instant in _INSTANTS & made.keys():
+        made[instant] = np.array(made[instant], dtype=float) - start_s
+    return made
 
 
 def _faults(faults: Iterable[Any], start_s: float) -> dict[str, Any]:

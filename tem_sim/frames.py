@@ -188,6 +188,7 @@ _STEPS = (
     _label("label", "The function of the pipeline that did it: `settle.settle`, `lifecycle.requeue_due`."),
     _label("sql", "The statement, as it was sent; empty for what is none."),
     _count("rows", "How many rows it changed or how many messages it sent; -1 where nobody can tell."),
+    _id("event_id", "Of a handler's call, the event; else 0."),
     _id("txn", "The transaction in which it happened, numbered from 1; 0 outside of any."),
     _time("waited_s", "How long it waited for another's lock before."),
     _label("error", "What was raised to the code; empty where nothing was."),

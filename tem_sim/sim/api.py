@@ -12,6 +12,7 @@ from tem_sim.pipeline.lifecycle import Submission
 from tem_sim.pipeline.shedding import Overloaded
 from tem_sim.pipeline.tasks import Pipeline, submit_events
 from tem_sim.sim.kernel import Node
+from tem_sim.sim.task_run import DATABASE_FAILURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,8 @@ class Api:
     duplicates: int = 0
     rejected: int = 0
     refused: int = 0
+    # By the database, and so answered with 503.
+    failed: int = 0
     # What clients sent in each second of the run, every repetition counted.
     sent_per_s: Counter[int] = field(default_factory=Counter)
     _given_up: set[int] = field(default_factory=set)
@@ -123,6 +126,11 @@ class Api:
             # As much again by chance, or all whom one instant refused would come back in another.
             chance = self.streams.uniform("client-retry", request.numbers[0], request.tries)
             self._fail(request, refusal.retry_after_s * (1 + chance))
+            return
+        except DATABASE_FAILURES:
+            # The server answers 503. Whether the transaction was committed, nobody knows; the key makes it safe to ask.
+            self.failed += len(submissions)
+            self._fail(request)
             return
         created = sum(answer.created for answer in answers)
         self.accepted += created

@@ -14,6 +14,7 @@ from tem_sim.pipeline.tasks import (
     retry_failed_events,
 )
 from tem_sim.sim.kernel import Node
+from tem_sim.sim.task_run import run_task
 
 
 @dataclass
@@ -51,6 +52,6 @@ class Beat:
                     # A tick that overruns its period swallows the ticks it missed; none is fired late in a bunch.
                     tick = max(tick, math.floor((kernel.now - self.phase_s) / every_s)) + 1
                     kernel.sleep(max(0.0, self.phase_s + tick * every_s - kernel.now))
-                wait_s = polling.next_wait_s(wait_s, task(), limit)
+                wait_s = polling.next_wait_s(wait_s, run_task(kernel, task) or 0, limit)
 
         self.node.spawn(name, run)

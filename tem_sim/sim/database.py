@@ -1,23 +1,36 @@
-"""The store under simulated time: a transaction is one instant, reached after the store's latency.
+"""The store under simulated time, in one of two ways.
 
 With `interleave: transaction` all sim threads share one connection. None of them is ever switched away from between
-BEGIN and COMMIT, so the transactions are serial, on SQLite and PostgreSQL alike. What takes time is the way there.
+BEGIN and COMMIT, so the transactions are serial, on SQLite and PostgreSQL alike, and a transaction is one instant,
+reached after the store's latency. With `interleave: statement` each has a connection of its own (`sessions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import URL, Connection, Engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
-from tem_sim.pipeline.store import Store, StoreError, make_engine, parse_url
+from tem_sim.pipeline.store import IsolationLevel, Store, StoreError, make_engine, parse_url
 from tem_sim.pipeline.tables import metadata
+from tem_sim.scenario.store import Store as StoreModel
+from tem_sim.scenario.streams import Streams
+from tem_sim.sim import row_images
 from tem_sim.sim.kernel import Kernel
+from tem_sim.sim.locking import LOCKING
+from tem_sim.sim.pace import Latencies
+from tem_sim.sim.sessions import StatementStore
+from tem_sim.sim.watch import Txn, Watch
+
+# Where Linux keeps files in memory.
+_MEMORY = Path("/dev/shm")
 
 
 class SimStore(Store):
@@ -27,26 +40,56 @@ class SimStore(Store):
     whatever `insert=True` says, so BEGIN would have been said before.
     """
 
-    __slots__ = ("_held", "_kernel", "_latency_s", "transactions")
+    __slots__ = ("_held", "_kernel", "_latency_s", "_txn", "_watch", "transactions")
 
-    def __init__(self, engine: Engine, kernel: Kernel, latency_s: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, kernel: Kernel, latency_s: Callable[[], float], watch: Watch | None = None
+    ) -> None:
         super().__init__(engine)
         self.transactions = 0
         self._held: Connection | None = None
         self._kernel = kernel
         self._latency_s = latency_s
+        self._watch = watch
+        self._txn: Txn | None = None
+        if watch is not None:
+            event.listen(engine, "before_cursor_execute", lambda *_: watch.forget())
+            event.listen(engine, "after_cursor_execute", self._on_executed)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Reach the store, then open a transaction; see `Store.begin`. The hub, which never waits, is there at once."""
-        if self._kernel.current is not None:
+        caller = self._kernel.current
+        if caller is not None:
             self.transactions += 1
             self._kernel.sleep(self._latency_s())
         # There is one connection only, so it need not go back to the pool in between, which costs more than a BEGIN.
         if self._held is None:
             self._held = self.engine.connect()
-        with self._held.begin():
+        if self._watch is None or caller is None:
+            with self._held.begin():
+                yield self._held
+            return
+        with self._watched(self._watch, self._held):
             yield self._held
+
+    @contextmanager
+    def _watched(self, watch: Watch, connection: Connection) -> Iterator[None]:
+        txn = self._txn = watch.opened()
+        watch.note("begin", txn)
+        try:
+            with connection.begin():
+                yield
+        except BaseException as error:
+            watch.note("rollback", txn, error=type(error).__name__)
+            raise
+        finally:
+            self._txn = None
+        watch.committed(txn, watch.note("commit", txn))
+
+    def _on_executed(self, _connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if self._txn is not None and self._watch is not None and not statement.startswith("BEGIN"):
+            self._watch.note("statement", self._txn, sql=statement, rows=cursor.rowcount)
 
     def close(self) -> None:
         """Close the connection."""
@@ -59,30 +102,72 @@ class Database:
     """The run's store, and what the simulator counts in it.
 
     `statements`: those that the pipeline's code sent, BEGIN and COMMIT aside; one executed for many rows counts once.
+    `watch` is None where nobody asked for the frames `steps` and `changes`.
     """
 
-    def __init__(self, kernel: Kernel, url: str, latency_s: Callable[[], float]) -> None:
+    store: SimStore | StatementStore
+
+    def __init__(self, kernel: Kernel, url: str, model: StoreModel, streams: Streams) -> None:
         self.statements = 0
+        self.watch = Watch(kernel) if model.watched else None
+        self.pace = Latencies(kernel, model, streams)
         self._kernel = kernel
-        self._latency_s = latency_s
+        self._model = model
+        self._luck = streams.stream("store-latency")
         self._admin: Engine | None = None
         self._schema = ""
+        self._folder: TemporaryDirectory[str] | None = None
         parsed = parse_url(url)
         try:
             self.store = self._open(parsed)
         except DBAPIError as error:
-            self._drop_schema()
+            self._drop()
             raise StoreError(f"store: cannot use {parsed!r}: {str(error.orig).strip()}") from error
         event.listen(self.store.engine, "before_cursor_execute", self._on_statement)
 
-    def _open(self, url: URL) -> SimStore:
-        inside = self._own_schema(url) if url.get_backend_name() == "postgresql" else url
-        store = SimStore(make_engine(inside, poolclass=StaticPool), self._kernel, self._latency_s)
+    def _open(self, url: URL) -> SimStore | StatementStore:
+        inside = self._own_place(url)
+        store = self._statement_store(inside) if self._model.interleave == "statement" else self._serial_store(inside)
         if self._admin is None and set(inspect(store.engine).get_table_names()) & set(metadata.tables):
             store.close()
             raise StoreError(f"store: {url!r} holds a pipeline's tables already; give a new file")
         store.create_tables()
+        if self.watch is not None:
+            row_images.install(store.engine)
         return store
+
+    def _serial_store(self, url: URL) -> SimStore:
+        engine = make_engine(url, poolclass=StaticPool)
+        self._listen(engine)
+        return SimStore(engine, self._kernel, self._latency_s, self.watch)
+
+    def _statement_store(self, url: URL) -> StatementStore:
+        impatient = LOCKING[url.get_backend_name()].connect(url)
+        engine = make_engine(impatient, poolclass=NullPool, isolation=self._model.isolation)
+        reader = make_engine(url, poolclass=NullPool, isolation=IsolationLevel.READ_COMMITTED)
+        self._listen(engine)
+        # What SQLAlchemy asks a server once, it asks now.
+        engine.connect().close()
+        return StatementStore(engine, self._kernel, self.watch or Watch(self._kernel), self.pace, reader, self._model)
+
+    def _listen(self, engine: Engine) -> None:
+        if self.watch is not None:
+            row_images.listen(engine, self.watch.saw)
+
+    def _latency_s(self) -> float:
+        return self._model.latency_s.quantile(self._luck.random())
+
+    def _own_place(self, url: URL) -> URL:
+        """Return where the run's tables are: a schema, or a file that goes with the run, so that it touches no other's.
+
+        Several connections cannot share a database in memory as they would a file: they would lock whole tables.
+        """
+        if url.get_backend_name() == "postgresql":
+            return self._own_schema(url)
+        if self._model.interleave == "statement" and url.database in (None, "", ":memory:"):
+            self._folder = TemporaryDirectory(prefix="tem-sim-", dir=_MEMORY if _MEMORY.is_dir() else None)
+            return url.set(database=f"{self._folder.name}/run.db")
+        return url
 
     def _own_schema(self, url: URL) -> URL:
         """Make a schema for this run alone, so that a run can never touch a database's other tables."""
@@ -100,14 +185,15 @@ class Database:
             self.statements += 1
 
     def close(self) -> None:
-        """Close the connections and drop the run's schema."""
+        """Close the connections and drop what the run had for itself."""
         self.store.close()
-        self._drop_schema()
+        self._drop()
 
-    def _drop_schema(self) -> None:
-        if self._admin is None:
-            return
-        if self._schema:
-            with self._admin.begin() as connection:
-                connection.execute(text(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE"))
-        self._admin.dispose()
+    def _drop(self) -> None:
+        if self._admin is not None:
+            if self._schema:
+                with self._admin.begin() as connection:
+                    connection.execute(text(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE"))
+            self._admin.dispose()
+        if self._folder is not None:
+            self._folder.cleanup()

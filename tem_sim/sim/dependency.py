@@ -96,12 +96,17 @@ class Dependency:
         self._begun[caller.name].append((event.event_id, event.attempt_no, self.kernel.now))
         self.calls += 1
         self.busy += 1
+        watch = self.kernel.watch
+        if watch is not None:
+            watch.note("handle", event_id=event.event_id)
         try:
             if self.outages:
                 self._refuse_in_outage()
             self._call(event)
         finally:
             self.busy -= 1
+            if watch is not None and not caller.dead:
+                watch.note("handled", event_id=event.event_id)
 
     def settled(self, caller: str) -> None:
         """Forget the calls of a batch that its worker has brought to its end."""

@@ -10,6 +10,7 @@ from simpy.events import Event
 
 from tem_sim.pipeline import outbox
 from tem_sim.pipeline.ports import Notification, Unavailable
+from tem_sim.sim.task_run import DATABASE_FAILURES
 
 if TYPE_CHECKING:
     from tem_sim.pipeline.store import Store
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Acknowledgements gather this long, so that a burst of them is one transaction.
 ACK_FLUSH_S = 0.1
+# How long it waits before it asks a store again that has failed it.
+STORE_RETRY_S = 1.0
 # After a disconnect that a fault caused, the clients dial again within U(0, this), so that they do not come as a herd.
 RECONNECT_WITHIN_S = 1.0
 # A statement takes so many bind values and no more: 32 766 on SQLite.
@@ -38,6 +41,8 @@ class PubSub:
     def publish(self, notifications: Sequence[Notification]) -> list[int]:
         """Publish for the calling sim thread and return the number of subscribers each one reached."""
         self.kernel.sleep(self.latency_s)
+        if self.kernel.watch is not None:
+            self.kernel.watch.note("publish", rows=len(notifications))
         if not self.up:
             raise Unavailable("redis: connection refused")
         gateway = self.subscriber
@@ -246,10 +251,22 @@ class Gateway:
                 self._news = Event(self.kernel.env)
                 self.kernel.wait(self._news)
             self.kernel.sleep(ACK_FLUSH_S)
-            acked, self._acks = self._acks, []
-            outbox.acknowledge(self.store, acked, now=self.node.clock.now())
-            back, self._to_replay = self._to_replay, []
-            users = sorted(set(back))
-            for start in range(0, len(users), USERS_PER_QUERY):
-                for note in outbox.unacknowledged(self.store, users[start : start + USERS_PER_QUERY]):
-                    self._send(note)
+            try:
+                self._write_acks()
+                self._send_again()
+            except DATABASE_FAILURES:
+                # Nothing is forgotten before it is done; the store may be back in a moment.
+                self.kernel.sleep(STORE_RETRY_S)
+
+    def _write_acks(self) -> None:
+        acked = list(self._acks)
+        outbox.acknowledge(self.store, acked, now=self.node.clock.now())
+        del self._acks[: len(acked)]
+
+    def _send_again(self) -> None:
+        count = len(self._to_replay)
+        users = sorted(set(self._to_replay))
+        for start in range(0, len(users), USERS_PER_QUERY):
+            for note in outbox.unacknowledged(self.store, users[start : start + USERS_PER_QUERY]):
+                self._send(note)
+        del self._to_replay[:count]

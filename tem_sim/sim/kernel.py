@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import simpy
 from greenlet import GreenletExit, getcurrent, greenlet
 from simpy.events import Event, Timeout
 
 from tem_sim.sim.clock import NodeClock
+
+if TYPE_CHECKING:
+    from tem_sim.sim.watch import Watch
 
 # Dead code that swallows GreenletExit is refused, and thrown at, this often before it is left where it stands.
 MAX_THROWS = 10
@@ -37,6 +40,8 @@ class Node:
         self.on_death: list[Callable[[], None]] = []
         # Frozen: nothing on the node runs, and it does not notice.
         self.paused = False
+        # How long after its death the database notices that its connections are dead, and undoes what is open on them.
+        self.connections_close_after_s = 0.0
         self._paused_until = 0.0
         self._deferred: list[Callable[[], object]] = []
 
@@ -53,6 +58,10 @@ class Node:
         """Kill the node as SIGKILL does: no `except`, no `finally` of its code has any effect from here on."""
         if not self.alive:
             return
+        if self.kernel.watch is not None:
+            for thread in self.threads:
+                if not thread.finished:
+                    self.kernel.watch.note("killed", thread=thread)
         self.alive = False
         self.paused = False
         self._deferred.clear()
@@ -61,6 +70,8 @@ class Node:
             thread.kill()
         for hook in self.on_death:
             hook()
+        for tell in self.kernel.on_kill:
+            tell(self)
 
     def revive(self) -> None:
         """Let new threads be started on a killed node; the old ones stay dead."""
@@ -177,6 +188,10 @@ class Kernel:
         # Killed threads whose code swallows every GreenletExit; kept, since freeing them would run that code again.
         self.undead: list[SimThread] = []
         self.nodes: dict[str, Node] = {}
+        self.on_kill: list[Callable[[Node], None]] = []
+        # Where what the threads do is noted down, if it is.
+        self.watch: Watch | None = None
+        self.failed_tasks = 0
         self.stop_reason: str | None = None
         self._failure: tuple[SimThread, BaseException] | None = None
 

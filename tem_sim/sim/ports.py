@@ -27,6 +27,8 @@ class NodeBroker:
         finally:
             thread = self.kernel.current
             assert thread is not None
+            if self.kernel.watch is not None and not thread.dead:
+                self.kernel.watch.note("wake", rows=count)
             # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
             task, _, first_id = thread.name.rpartition("/")[2].partition("-")
             # A worker's slots are nothing but a number.

@@ -9,6 +9,7 @@ from tem_sim.pipeline.tasks import Pipeline, process_events_batch
 from tem_sim.sim.broker import Consumer, SimBroker
 from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.kernel import Node
+from tem_sim.sim.task_run import run_task
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Worker:
             if self.ack_early:
                 consumer.ack(message)
             self.busy += 1
-            process_events_batch(self.pipe, worker=name)
+            run_task(self.node.kernel, lambda: process_events_batch(self.pipe, worker=name))
             self.dependency.settled(name)
             self.busy -= 1
             if not self.ack_early:

@@ -88,9 +88,8 @@ class World:
         self._second_beats = 0
         # Before anything is opened that would have to be closed when this fails.
         arrivals = arrival_times(scenario, self.streams)
-        latency = scenario.store.latency_s
-        store_luck = self.streams.stream("store-latency")
-        self.database = Database(self.kernel, store_url, lambda: latency.quantile(store_luck.random()))
+        self.database = Database(self.kernel, store_url, scenario.store, self.streams)
+        self.kernel.watch = self.database.watch
         self.broker = SimBroker(
             self.kernel,
             visibility_timeout_s=scenario.broker.visibility_timeout_s,
@@ -292,6 +291,8 @@ class World:
             samples=[*self._samples, *self._counts(end_s)],
             wakeups=self.broker.wakeups,
             faults=self.faults.activations,
+            steps=self.kernel.watch.steps if self.kernel.watch is not None else (),
+            changes=self.kernel.watch.changes if self.kernel.watch is not None else (),
         )
         frames = collect(self.database.store, observed, start_s=0.0, end_s=end_s)
         return Run(
@@ -314,6 +315,7 @@ class World:
             **self.api.submissions(stored),
             "database_statements": self.database.statements,
             "database_transactions": self.database.store.transactions,
+            **({"tasks_failed": self.kernel.failed_tasks} if self.kernel.failed_tasks else {}),
         }
         sent = [(float(at), "submissions_sent_per_s", float(n)) for at, n in sorted(self.api.sent_per_s.items())]
         return [*sent, *((end_s, name, float(count)) for name, count in counts.items())]

@@ -1,0 +1,45 @@
+"""When a thread goes on that is about to send a statement: after a latency drawn from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from tem_sim.scenario.store import Store
+from tem_sim.scenario.streams import Stream, Streams
+from tem_sim.sim.kernel import Kernel, SimThread
+
+Way = Literal["connect", "statement", "commit"]
+
+
+class Pace(Protocol):
+    """Who goes on next, and when."""
+
+    def pause(self, thread: SimThread, way: Way) -> None:
+        """Hold the calling thread up before it connects, sends a statement or commits."""
+        ...
+
+
+class Latencies:
+    """Each thread has latencies of its own, so that none moves another's; a slow database stretches all of them."""
+
+    def __init__(self, kernel: Kernel, model: Store, streams: Streams) -> None:
+        self.kernel = kernel
+        # What the faults at work do to a latency: each takes the node's name and the seconds, and returns seconds.
+        self.stretched_by: list[Callable[[str, float], float]] = []
+        self._model = model
+        self._streams = streams
+        self._luck: dict[str, Stream] = {}
+
+    def pause(self, thread: SimThread, way: Way) -> None:
+        """Let the latency pass; see `Pace.pause`."""
+        luck = self._luck.get(thread.name)
+        if luck is None:
+            luck = self._luck[thread.name] = self._streams.stream("store-latency", thread.name)
+        name = f"{way}_latency_s"
+        own = self._model.nodes.get(thread.node.name)
+        distribution = (own and getattr(own, name)) or getattr(self._model, name)
+        latency_s = distribution.quantile(luck.random())
+        for stretch in self.stretched_by:
+            latency_s = stretch(thread.node.name, latency_s)
+        self.kernel.sleep(latency_s)

@@ -1,0 +1,381 @@
+"""The store taken apart: each transaction on a connection of its own, and others come in between its statements.
+
+The pipeline's code is unmodified. SQLAlchemy asks before it executes, commits or rolls back; there the calling sim
+thread waits in simulated time, and then the statement is executed at once. None ever waits inside the database, which
+would stop the one OS thread: a lock that another holds is refused immediately, the thread is parked until somebody
+ends a transaction, and its statement is executed again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from simpy.events import Event
+from sqlalchemy import Connection, Engine, Executable, event
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from tem_sim.pipeline.store import Store
+from tem_sim.scenario.store import Store as StoreModel
+from tem_sim.sim.kernel import Kernel, Node, SimThread
+from tem_sim.sim.locking import LOCKING, Locking
+from tem_sim.sim.pace import Pace
+from tem_sim.sim.watch import Txn, Watch
+
+# What SQLAlchemy's own pool says, whose place the simulated one takes; `3o7r` is the page on it.
+_POOL_TIMEOUT = "QueuePool limit of size {} overflow 0 reached, connection timed out, timeout {:.2f}"
+# Where a fault may come in, beside the edges of the pipeline's own code.
+Point = str
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """One connection at work for one sim thread: from the beginning of a transaction to its end."""
+
+    connection: Connection
+    thread: SimThread
+    txn: Txn
+    # Executed on in this transaction, so that it may hold locks.
+    busy: bool = False
+    # How long SQLite's BEGIN IMMEDIATE has waited, on behalf of the write that follows at once; None where none does.
+    begun_after_s: float | None = None
+    # Why the server closed the connection: what the next use of it is answered with.
+    cut: Callable[[], BaseException] | None = None
+
+    @property
+    def driver(self) -> Any:
+        """The driver's connection."""
+        return self.connection.connection.dbapi_connection
+
+    @property
+    def node(self) -> Node:
+        """Whose it is."""
+        return self.thread.node
+
+
+@dataclass(eq=False, slots=True)
+class _NodePool:
+    """The connections of one node: those at rest, those in use, and who waits for one."""
+
+    idle: list[Connection] = field(default_factory=list)
+    used: int = 0
+    waiting: deque[Event] = field(default_factory=deque)
+
+
+class StatementStore(Store):
+    """The pipeline's store under `interleave: statement`. The hub, which never waits, reads on a connection apart."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        kernel: Kernel,
+        watch: Watch,
+        pace: Pace,
+        reader: Engine,
+        model: StoreModel,
+    ) -> None:
+        super().__init__(engine)
+        self.transactions = 0
+        self.kernel = kernel
+        self.watch = watch
+        self.pace = pace
+        self.pool_size = model.pool.size
+        self.pool_timeout_s = model.pool.timeout_s
+        self.locking: Locking = LOCKING[self.dialect](kernel, self._may_move, model.lock_timeout_s)
+        # Called by the thread that passes a point: `connect`, where there is no session yet, `before_statement`,
+        # `after_statement`, `before_commit` or `after_commit`. They may kill or freeze the node, `cut` the session, or
+        # raise what the server would.
+        self.at_point: list[Callable[[SimThread, Session | None, Point, str], None]] = []
+        self.sessions: dict[SimThread, Session] = {}
+        self._reader = reader
+        self._pools: dict[str, _NodePool] = {}
+        self._orphans: list[Session] = []
+        self._hook(engine)
+        kernel.on_kill.append(self._lose)
+
+    # --- transactions
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Take a connection of the node's pool and open a transaction on it; see `Store.begin`."""
+        thread = self.kernel.current
+        if thread is None:
+            with self._reader.begin() as connection:
+                yield connection
+            return
+        session = self._open(thread)
+        self.transactions += 1
+        try:
+            with session.connection.begin():
+                yield session.connection
+        finally:
+            self._release(session)
+
+    def execute_many(self, connection: Connection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> int:
+        """See `Store.execute_many`. On PostgreSQL row by row, as the driver sends them: each waits for its own lock."""
+        if self.dialect == "sqlite" or self.kernel.current is None:
+            return super().execute_many(connection, statement, rows)
+        return sum(connection.execute(statement, row).rowcount for row in rows)
+
+    def _open(self, thread: SimThread) -> Session:
+        pool = self._pools.setdefault(thread.node.name, _NodePool())
+        self._wait_for_place(pool)
+        if pool.idle:
+            connection = pool.idle.pop()
+        else:
+            try:
+                connection = self._connect(thread)
+            except BaseException:
+                self._give_place(thread.node.name)
+                raise
+        session = Session(connection, thread, self.watch.opened())
+        self.sessions[thread] = session
+        self.watch.note("begin", session.txn)
+        return session
+
+    def _wait_for_place(self, pool: _NodePool) -> None:
+        if pool.used < self.pool_size:
+            pool.used += 1
+            return
+        turn = Event(self.kernel.env)
+        pool.waiting.append(turn)
+        self.kernel.call_later(self.pool_timeout_s, lambda: None if turn.triggered else turn.succeed("timeout"))
+        if self.kernel.wait(turn) == "timeout":
+            pool.waiting.remove(turn)
+            raise PoolTimeout(_POOL_TIMEOUT.format(self.pool_size, self.pool_timeout_s), code="3o7r")
+
+    def _give_place(self, node: str) -> None:
+        """Let the next one have the place in the pool, if anybody waits for it."""
+        pool = self._pools[node]
+        while pool.waiting:
+            turn = pool.waiting.popleft()
+            if not turn.triggered:
+                turn.succeed("turn")
+                return
+        pool.used -= 1
+
+    def _connect(self, thread: SimThread) -> Connection:
+        self.pace.pause(thread, "connect")
+        self._reach(thread, None, "connect", "")
+        connection = self.engine.connect()
+        self.watch.note("connect")
+        return connection
+
+    def _release(self, session: Session) -> None:
+        if session.thread.dead:
+            return
+        self.sessions.pop(session.thread, None)
+        if session.connection.closed or session.connection.invalidated or session.cut is not None:
+            with suppress(Exception):
+                session.connection.invalidate()
+            session.connection.close()
+        else:
+            self._pools[session.node.name].idle.append(session.connection)
+        self._give_place(session.node.name)
+
+    # --- faults
+
+    def add_place(self, node: str, places: int) -> None:
+        """Give the pool of a node more places, or take some away; those in use stay in use."""
+        pool = self._pools.setdefault(node, _NodePool())
+        pool.used -= places
+        for _ in range(places):
+            if pool.waiting and pool.used < self.pool_size:
+                pool.used += 1
+                self._give_place(node)
+
+    def cut(self, session: Session, why: Callable[[], BaseException]) -> None:
+        """Close a session's connection at the server's end: its transaction is undone, its next use raises `why()`."""
+        if session.cut is None:
+            session.cut = why
+            self._undo(session)
+
+    def cut_idle(self) -> int:
+        """Close all connections at rest, as a restart of the server does; return how many."""
+        count = 0
+        for pool in self._pools.values():
+            for connection in pool.idle:
+                connection.invalidate()
+                connection.close()
+                count += 1
+            pool.idle.clear()
+        return count
+
+    def _undo(self, session: Session) -> None:
+        driver = session.driver
+        with suppress(Exception):
+            driver.rollback()
+        session.txn.changes.clear()
+        session.busy = False
+        self.locking.ended()
+
+    def _lose(self, node: Node) -> None:
+        """Keep the sessions of a killed node as the server sees them, until it notices that the client is gone."""
+        lost = [session for thread, session in self.sessions.items() if thread.node is node]
+        pool = self._pools.pop(node.name, _NodePool())
+        for session in lost:
+            del self.sessions[session.thread]
+            self._orphans.append(session)
+        for thread in [session.thread for session in lost]:
+            self.locking.leave(thread)
+
+        def notice() -> None:
+            for session in lost:
+                if session in self._orphans:
+                    self._orphans.remove(session)
+                    self._undo(session)
+                    session.connection.invalidate()
+                    session.connection.close()
+            for connection in pool.idle:
+                connection.invalidate()
+                connection.close()
+
+        self.kernel.call_later(node.connections_close_after_s, notice)
+
+    # --- what SQLAlchemy asks
+
+    def _hook(self, engine: Engine) -> None:
+        event.listen(engine, "do_execute", self._execute_one)
+        event.listen(engine, "do_executemany", self._execute_batch)
+        event.listen(engine, "do_execute_no_params", self._execute_bare)
+        dialect: Any = engine.dialect
+        self._commit, self._rollback, self._close_driver = dialect.do_commit, dialect.do_rollback, dialect.do_close
+        dialect.do_commit, dialect.do_rollback, dialect.do_close = self._on_commit, self._on_rollback, self._on_close
+
+    def _execute_one(self, cursor: Any, statement: str, parameters: Any, _context: Any = None) -> bool:
+        return self._execute(cursor, statement, lambda: cursor.execute(statement, parameters))
+
+    def _execute_batch(self, cursor: Any, statement: str, parameters: Any, _context: Any = None) -> bool:
+        return self._execute(cursor, statement, lambda: cursor.executemany(statement, parameters))
+
+    def _execute_bare(self, cursor: Any, statement: str, _context: Any = None) -> bool:
+        return self._execute(cursor, statement, lambda: cursor.execute(statement))
+
+    def _execute(self, cursor: Any, statement: str, run: Callable[[], Any]) -> bool:
+        """Execute a statement in the calling thread's session when its time has come; True: it is done."""
+        thread = self.kernel.current
+        if thread is None:
+            return False
+        self.kernel.checkpoint()
+        session = self.sessions[thread]
+        if statement == "BEGIN":
+            run()
+        elif statement == "BEGIN IMMEDIATE":
+            # Others come in before it, and not between it and the write that it is said for.
+            self.pace.pause(thread, "statement")
+            session.begun_after_s = self._run(session, statement, run)
+        else:
+            self._step(session, cursor, statement, run)
+        return True
+
+    def _step(self, session: Session, cursor: Any, statement: str, run: Callable[[], Any]) -> None:
+        self._reach(session.thread, session, "before_statement", statement)
+        if session.begun_after_s is None:
+            self.pace.pause(session.thread, "statement")
+        waited_s = self._run(session, statement, run) + (session.begun_after_s or 0.0)
+        session.begun_after_s = None
+        self.watch.note("statement", session.txn, sql=statement, rows=cursor.rowcount, waited_s=waited_s)
+        self._reach(session.thread, session, "after_statement", statement)
+
+    def _run(self, session: Session, statement: str, run: Callable[[], Any]) -> float:
+        began_s = self.kernel.now
+        while True:
+            self._still_connected(session)
+            self.watch.forget()
+            try:
+                self.locking.attempt(session.driver, statement, run)
+            except self.locking.refusals as refusal:
+                self.watch.forget()
+                try:
+                    self.locking.park(session, refusal, began_s)
+                except Exception as error:
+                    self._note_failure(session, statement, error, self.kernel.now - began_s)
+                    raise
+            except Exception as error:
+                self.watch.forget()
+                self._note_failure(session, statement, error, self.kernel.now - began_s)
+                raise
+            else:
+                session.busy = True
+                return self.kernel.now - began_s
+
+    def _note_failure(self, session: Session, sql: str, error: BaseException, waited_s: float) -> None:
+        self.watch.note("statement", session.txn, sql=sql, waited_s=waited_s, error=type(error).__name__)
+
+    def _still_connected(self, session: Session) -> None:
+        if session.cut is not None:
+            error = session.cut()
+            self._note_failure(session, "", error, 0.0)
+            raise error
+
+    def _on_commit(self, driver: Any) -> None:
+        thread = self.kernel.current
+        if thread is None:
+            self._commit(driver)
+            return
+        self.kernel.checkpoint()
+        session = self.sessions[thread]
+        if not session.busy or not self.locking.is_open(session.driver):
+            # No transaction was ever begun at the server, so none is ended there.
+            session.busy = False
+            return
+        self._reach(thread, session, "before_commit", "COMMIT")
+        self.pace.pause(thread, "commit")
+        self.commit(session)
+        self._reach(thread, session, "after_commit", "COMMIT")
+
+    def commit(self, session: Session) -> None:
+        """Commit at the server, at this instant."""
+        self._still_connected(session)
+        try:
+            self._commit(session.driver)
+        except Exception as error:
+            self.watch.note("commit", session.txn, error=type(error).__name__)
+            raise
+        step = self.watch.note("commit", session.txn)
+        self.watch.committed(session.txn, step)
+        session.busy = False
+        self.locking.ended()
+
+    def _on_rollback(self, driver: Any) -> None:
+        thread = self.kernel.current
+        if thread is None:
+            self._rollback(driver)
+            return
+        # The dead roll nothing back: the server does, once it notices.
+        session = None if thread.dead else self.sessions.get(thread)
+        if session is None or session.cut is not None:
+            return
+        self._rollback(driver)
+        if session.busy:
+            self.watch.note("rollback", session.txn)
+        session.txn.changes.clear()
+        session.busy = False
+        self.locking.ended()
+
+    def _on_close(self, driver: Any) -> None:
+        thread = self.kernel.current
+        if thread is None or not thread.dead:
+            self._close_driver(driver)
+
+    def _reach(self, thread: SimThread, session: Session | None, point: Point, statement: str) -> None:
+        for disturb in list(self.at_point):
+            disturb(thread, session, point, statement)
+
+    def _may_move(self) -> bool:
+        """Whether a session that may hold locks is not itself waiting for one."""
+        held = [*self.sessions.values(), *self._orphans]
+        return any(session.busy and not self.locking.is_parked(session.thread) for session in held)
+
+    def close(self) -> None:
+        """Close every connection."""
+        open_ = [session.connection for session in (*self.sessions.values(), *self._orphans)]
+        for connection in [*open_, *(one for pool in self._pools.values() for one in pool.idle)]:
+            with suppress(Exception):
+                connection.invalidate()
+                connection.close()
+        self._reader.dispose()
+        super().close()
