@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tem_sim.frames import Run
     from tem_sim.pipeline.settings import Settings
+    from tem_sim.scenario.faults.clock import ClockError
+    from tem_sim.scenario.faults.kinds import AnyFault
     from tem_sim.scenario.models import Scenario
 
 
@@ -54,22 +56,28 @@ def _slots(scenario: Scenario) -> int:
 
 
 def worst_skew_s(scenario: Scenario) -> float:
-    """Return the furthest that clock_skew faults, their drift included, can take two clocks apart.
+    """Return the furthest that faults of the clocks, their drift included, can take two clocks apart.
 
-    Skews of one node that overlap in time add up.
+    Errors of one node that overlap in time add up.
     """
-    skews = [fault for fault in scenario.faults if fault.kind == "clock_skew"]
+    errors = [error for fault in scenario.faults for error in _clock_errors(fault)]
     ahead_s, behind_s = 0.0, 0.0
-    for node in {fault.target for fault in skews}:
-        for now_s in {fault.at_s for fault in skews}:
-            ends = [
-                (fault.skew_s, fault.skew_s + fault.drift * fault.for_s)
-                for fault in skews
-                if _covers(fault.target, node) and fault.at_s <= now_s < fault.at_s + fault.for_s
-            ]
-            ahead_s = max(ahead_s, sum(max(0.0, *both) for both in ends))
-            behind_s = min(behind_s, sum(min(0.0, *both) for both in ends))
+    for node in {error.target for error in errors}:
+        for now_s in {error.from_s for error in errors}:
+            on = [error for error in errors if _covers(error.target, node) and _is_on(error, now_s)]
+            ahead_s = max(ahead_s, sum(error.most_s for error in on))
+            behind_s = min(behind_s, sum(error.least_s for error in on))
     return ahead_s - behind_s
+
+
+def _clock_errors(fault: AnyFault) -> list[ClockError]:
+    """Return what a fault declares to do to clocks, if anything."""
+    declares = getattr(fault, "clock_error", None)
+    return [] if declares is None else [declares()]
+
+
+def _is_on(error: ClockError, now_s: float) -> bool:
+    return error.from_s <= now_s and (error.until_s is None or now_s < error.until_s)
 
 
 def _covers(target: str, node: str) -> bool:

@@ -10,11 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tem_sim.checks.verdict import count
-from tem_sim.hunt.coverage import AT_EDGES, Coverage, steps_of
+from tem_sim.hunt.coverage import AT_EDGES, SEARCHED, Coverage, steps_of
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.report.document import SCHEMA_VERSION, Document
 from tem_sim.scenario.arrivals import Burst
-from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.versions import versions
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _by_step(covered: Coverage, scenario: Scenario) -> Table:
     """Return how many tries had rows take each step while a fault of each kind was on."""
     steps = steps_of(scenario)
     table = _table("fault", "asked", "landed", *steps)
-    for kind in KINDS:
+    for kind in SEARCHED:
         numbers = [covered.asked[kind], covered.landed[kind], *(covered.steps[kind, step] for step in steps)]
         table.add_row(kind, *map(_number, numbers))
     return table
@@ -134,8 +133,8 @@ def _coverage_document(covered: Coverage, scenario: Scenario) -> Document:
         "without_a_fault": covered.faultless,
         "combinations": there_are,
         "reached": reached,
-        "kinds": {kind: {"asked": covered.asked[kind], "landed": covered.landed[kind]} for kind in KINDS},
-        "steps": {kind: {step: covered.steps[kind, step] for step in steps_of(scenario)} for kind in KINDS},
+        "kinds": {kind: {"asked": covered.asked[kind], "landed": covered.landed[kind]} for kind in SEARCHED},
+        "steps": {kind: {step: covered.steps[kind, step] for step in steps_of(scenario)} for kind in SEARCHED},
         "edges": {
             kind: {edge: {"asked": covered.waits[kind, edge], "landed": covered.edges[kind, edge]} for edge in EDGES}
             for kind in AT_EDGES

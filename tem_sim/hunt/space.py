@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
+from tem_sim.hunt.coverage import SEARCHED
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.faults.base import Triggered, Window
@@ -151,7 +152,7 @@ def _schedules(scenario: Scenario, times: Times) -> SearchStrategy[list[JsonValu
         if mode == "none":
             return kept
         enabled = (
-            tuple(KINDS) if mode == "all" else tuple(kind for kind in KINDS if draw(st.sampled_from([False, True])))
+            SEARCHED if mode == "all" else tuple(kind for kind in SEARCHED if draw(st.sampled_from([False, True])))
         )
         if not enabled:
             return kept

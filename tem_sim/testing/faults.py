@@ -84,7 +84,24 @@ def _clock_skew(workers: int, horizon_s: float) -> SearchStrategy[Section]:
     return _window(horizon_s, {"target": _targets(workers)}, {"skew": times_s(-5, 5), "drift": drift})
 
 
+def _clock_frozen(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {"target": _targets(workers)})
+
+
+def _clock_resolution(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {"target": _targets(workers)}, {"resolution": times_s(0.001, 2, 0.001)})
+
+
+def _leap_second(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    return _window(horizon_s, {}, {"target": _targets(workers), "leap": st.sampled_from([1, -1])})
+
+
 # --- faults with a trigger
+
+
+def _clock_step(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    step = st.one_of(times_s(-90, -0.5), times_s(0.5, 90))
+    return _triggered(workers, horizon_s, section({"step": step}, {"corrected_after": or_off(times_s(0.5, 90))}))
 
 
 def _worker_death(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -133,5 +150,9 @@ _KINDS: dict[str, Callable[[int, float], SearchStrategy[Section]]] = {
     "wakeups_lost": _wakeups_lost,
     "gateway_disconnect": _gateway_disconnect,
     "clock_skew": _clock_skew,
+    "clock_step": _clock_step,
+    "clock_frozen": _clock_frozen,
+    "clock_resolution": _clock_resolution,
+    "leap_second": _leap_second,
 }
 FAULT_KINDS = tuple(_KINDS)

@@ -5,9 +5,8 @@ import pytest
 from hunt_scenarios import BASE, scenario
 from hypothesis import HealthCheck, Phase
 
-from tem_sim.hunt.coverage import coverage_of, steps_of
+from tem_sim.hunt.coverage import SEARCHED, coverage_of, steps_of
 from tem_sim.hunt.space import Times, candidates
-from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.models import Scenario
 from tem_sim.sim.world import simulate
@@ -76,4 +75,4 @@ def test_what_is_covered_adds_up() -> None:
     twice.add(covered)
     assert (twice.tries, twice.faultless) == (2, 1)
     assert twice.reached(scenario())[0] == len(covered.steps)
-    assert twice.reached(scenario())[1] == len(KINDS) * len(steps_of(scenario())) + 2 * 9
+    assert twice.reached(scenario())[1] == len(SEARCHED) * len(steps_of(scenario())) + 2 * 9

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tem_sim.analysis.backlog import BAND_SIGMAS, LOOK_BACK_S
 from tem_sim.analysis.metrics import METRICS
+from tem_sim.analysis.rules import worst_skew_s
 from tem_sim.pipeline.settings import Settings
 from tem_sim.report.page.blocks import Html, element, wrap
 
@@ -66,7 +67,7 @@ _WORDS: dict[str, str] = {
 def assumptions(runs: Runs) -> Html:
     """Return what must be known to trust the numbers, a sentence each."""
     general = [_SIMULATED if any(run.mode == "sim" for run in runs) else _LIVE, *_ALWAYS]
-    if any(fault.kind == "clock_skew" for run in runs for fault in run.scenario.faults):
+    if any(worst_skew_s(run.scenario) for run in runs):
         general.append(_SKEWED)
     own = [
         (f"{letter}: " if letter else "") + sentence

@@ -68,6 +68,11 @@ class Triggered(Model):
         """When it can first strike."""
         return self.at_s or self.from_s or 0.0
 
+    def over_after_s(self, lasts_s: float) -> float | None:
+        """Return when the last strike, which lasts so long, is over; None where nobody knows."""
+        last_s = self.until_s if self.rate_per_s is not None else self.at_s
+        return None if last_s is None else last_s + lasts_s
+
     def when(self) -> str:
         """Say when it happens."""
         if self.edge is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from tem_sim.scenario.faults.broker import BrokerRestart, WakeupsLost
-from tem_sim.scenario.faults.clock import ClockSkew
+from tem_sim.scenario.faults.clock import ClockFrozen, ClockResolution, ClockSkew, ClockStep, LeapSecond
 from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.faults.gateway import GatewayDisconnect
 from tem_sim.scenario.faults.process import WorkerDeath, WorkerPause
@@ -23,6 +23,10 @@ AnyFault = (
     | WakeupsLost
     | GatewayDisconnect
     | ClockSkew
+    | ClockStep
+    | ClockFrozen
+    | ClockResolution
+    | LeapSecond
 )
 Fault = Annotated[AnyFault, Field(discriminator="kind")]
 

@@ -28,8 +28,7 @@ class WorkerDeath(Triggered):
     @property
     def over_s(self) -> float | None:
         """When it is over; None for what ends only with the run or when nobody knows."""
-        last_s = self.until_s if self.rate_per_s is not None else self.at_s
-        return None if last_s is None else last_s + (self.restart_after_s or 0.0)
+        return self.over_after_s(self.restart_after_s or 0.0)
 
     def describe(self) -> str:
         """Say the fault in one line."""
@@ -48,8 +47,7 @@ class WorkerPause(Triggered):
     @property
     def over_s(self) -> float | None:
         """When it is over; None for what ends only with the run or when nobody knows."""
-        last_s = self.until_s if self.rate_per_s is not None else self.at_s
-        return None if last_s is None else last_s + self.for_s
+        return self.over_after_s(self.for_s)
 
     def describe(self) -> str:
         """Say the fault in one line."""

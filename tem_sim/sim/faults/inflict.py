@@ -22,4 +22,8 @@ INFLICT: dict[str, Callable[[Infliction, Any], None]] = {
     "wakeups_lost": broker.wakeups_lost,
     "gateway_disconnect": gateway.gateway_disconnect,
     "clock_skew": clock.clock_skew,
+    "clock_step": clock.clock_step,
+    "clock_frozen": clock.clock_frozen,
+    "clock_resolution": clock.clock_resolution,
+    "leap_second": clock.leap_second,
 }

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 class Infliction:
-    """One fault at work in one world."""
+    """One fault at work in one world; `part` is its number among the parts of a composite, which has the number."""
 
-    def __init__(self, world: World, number: int, fault: Any) -> None:
+    def __init__(self, world: World, number: int, fault: Any, part: int | None = None) -> None:
         self.world = world
         self.number = number
         self.fault = fault
-        self.luck = world.streams.stream("fault", number)
+        self.part = part
+        # What tells this fault's doing from another's.
+        self.key = (number,) if part is None else (number, part)
+        self.luck = world.streams.stream("fault", *self.key)
 
     def window(self, begin: Callable[[], str], end: Callable[[], int]) -> None:
         """Do `begin` at the fault's time and `end` when it is over; they say what happened and how often it landed."""
