@@ -80,7 +80,7 @@ def _hear_on_sqlite(connection: Any, report: Report) -> None:
 def _postgresql() -> list[str]:
     function = f"""CREATE OR REPLACE FUNCTION {_NAME}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      RAISE NOTICE '{_NAME} %', jsonb_build_array(TG_TABLE_NAME, lower(TG_OP),
+      RAISE NOTICE '{_NAME} %%', jsonb_build_array(TG_TABLE_NAME, lower(TG_OP),
         CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE to_jsonb(OLD) - '{_LEFT_OUT}' END,
         CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE to_jsonb(NEW) - '{_LEFT_OUT}' END);
       RETURN NULL;
