@@ -27,7 +27,7 @@ from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.locking import LOCKING
 from tem_sim.sim.pace import Latencies
 from tem_sim.sim.sessions import StatementStore
-from tem_sim.sim.watch import Txn, Watch
+from tem_sim.sim.watch import Txn, Watch, failure
 
 # Where Linux keeps files in memory.
 _MEMORY = Path("/dev/shm")
@@ -55,6 +55,7 @@ class SimStore(Store):
         if watch is not None:
             event.listen(engine, "before_cursor_execute", lambda *_: watch.forget())
             event.listen(engine, "after_cursor_execute", self._on_executed)
+            watch.open_of = lambda _: self._txn
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -62,7 +63,7 @@ class SimStore(Store):
         caller = self._kernel.current
         if caller is not None:
             self.transactions += 1
-            self._kernel.sleep(self._latency_s())
+            self._kernel.work(self._latency_s())
         # There is one connection only, so it need not go back to the pool in between, which costs more than a BEGIN.
         if self._held is None:
             self._held = self.engine.connect()
@@ -81,7 +82,9 @@ class SimStore(Store):
             with connection.begin():
                 yield
         except BaseException as error:
-            watch.note("rollback", txn, error=type(error).__name__)
+            if isinstance(error, DBAPIError) and error.statement is not None:
+                watch.note("statement", txn, sql=error.statement, error=failure(error))
+            watch.note("rollback", txn)
             raise
         finally:
             self._txn = None

@@ -80,6 +80,8 @@ class Dependency:
         self._begun: defaultdict[str, list[tuple[int, int, float]]] = defaultdict(list)
         self.servers = Servers(model.capacity) if model.capacity is not None else None
         self._uniform = streams.uniform
+        # What faults do to a call before it is made; each is told the event and the time that the call would take.
+        self.before_call: list[Callable[[ClaimedEvent, float], None]] = []
         self._crash = crash
         self._own = own
 
@@ -127,12 +129,15 @@ class Dependency:
         decision = self.model.decide(
             event.kind, event.attempt_no, self._uniform("service", *key), self._uniform("luck", *key)
         )
+        for act in self.before_call:
+            act(event, decision.service_s)
         if decision.kills:
-            self.kernel.sleep(decision.service_s)
+            self.kernel.work(decision.service_s)
             self._crash()
         if self.servers is None:
-            self._note_effect(key, decision.error, self.kernel.now + decision.service_s)
-            self.kernel.sleep(decision.service_s)
+            service_s = self.kernel.stretched(decision.service_s)
+            self._note_effect(key, decision.error, self.kernel.now + service_s)
+            self.kernel.sleep(service_s)
         else:
             self._queue_up(self.servers, key, decision.error, decision.service_s)
         if decision.error is not None:

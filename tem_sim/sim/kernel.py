@@ -42,6 +42,8 @@ class Node:
         self.paused = False
         # How long after its death the database notices that its connections are dead, and undoes what is open on them.
         self.connections_close_after_s = 0.0
+        # How many times as long the node's own work takes, by the hand that slows it.
+        self.slowed_by: dict[object, float] = {}
         self._paused_until = 0.0
         self._deferred: list[Callable[[], object]] = []
 
@@ -210,6 +212,17 @@ class Kernel:
         """Let simulated time pass for the calling sim thread."""
         self._alive_caller()
         self.hub.switch(Timeout(self.env, delay_s))
+
+    def stretched(self, duration_s: float) -> float:
+        """Return how long work of so much time takes the calling sim thread: longer on a slow node."""
+        thread = self.current
+        for factor in thread.node.slowed_by.values() if thread is not None else ():
+            duration_s *= factor
+        return duration_s
+
+    def work(self, duration_s: float) -> None:
+        """Let the calling sim thread be at work for so long, or longer on a slow node."""
+        self.sleep(self.stretched(duration_s))
 
     def wait(self, event: Event) -> Any:
         """Let the calling sim thread wait for a SimPy event and return its value, or raise what it failed with."""

@@ -42,4 +42,4 @@ class Latencies:
         latency_s = distribution.quantile(luck.random())
         for stretch in self.stretched_by:
             latency_s = stretch(thread.node.name, latency_s)
-        self.kernel.sleep(latency_s)
+        self.kernel.work(latency_s)
