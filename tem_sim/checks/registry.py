@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
+from tem_sim.checks.announcing import notify_after_commit, wake_after_commit
+from tem_sim.checks.budgets import extinct_budget, retry_accounting
+from tem_sim.checks.due_times import due_times, jitter_law
+from tem_sim.checks.edges import row_shape
+from tem_sim.checks.effects import effects
 from tem_sim.checks.flow import littles_law, liveness, notifications
+from tem_sim.checks.hygiene import attempts_settled, limits, transaction_hygiene
 from tem_sim.checks.leases import single_lease
+from tem_sim.checks.owners import attribution, fencing
 from tem_sim.checks.retries import attempts_bounded, backoff_support, no_early_claim, retry_count
 from tem_sim.checks.states import conservation, legal_edges, terminal_states
-from tem_sim.checks.verdict import Verdict, Verdicts, verdict
+from tem_sim.checks.verdict import Kind, Verdict, Verdicts, verdict
+from tem_sim.checks.writes import conserved_rows, lost_write
 
 if TYPE_CHECKING:
     from tem_sim.frames import Run
 
-CHECKS: dict[str, Callable[[Run], Verdict]] = {
+Check: TypeAlias = "Callable[[Run], Verdict]"
+
+# Of every run.
+CHECKS: dict[str, Check] = {
     "conservation": conservation,
     "legal_edges": legal_edges,
     "terminal_states": terminal_states,
@@ -29,22 +41,55 @@ CHECKS: dict[str, Callable[[Run], Verdict]] = {
 }
 
 
-def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
-    """Judge the run by all checks, or by those named, in display order.
+# Of runs that were watched besides, by what each thread did and by the rows before and after each write.
+WATCHED_CHECKS: dict[str, Check] = {
+    "attribution": attribution,
+    "fencing": fencing,
+    "row_shape": row_shape,
+    "retry_accounting": retry_accounting,
+    "extinct_budget": extinct_budget,
+    "due_times": due_times,
+    "jitter_law": jitter_law,
+    "wake_after_commit": wake_after_commit,
+    "notify_after_commit": notify_after_commit,
+    "attempts_settled": attempts_settled,
+    "effects": effects,
+    "lost_write": lost_write,
+    "conserved_rows": conserved_rows,
+    "transaction_hygiene": transaction_hygiene,
+    "limits": limits,
+}
+ALL_CHECKS: dict[str, Check] = {**CHECKS, **WATCHED_CHECKS}
 
-    A run without events is unknown to every check. A check that crashes is unknown, with its exception in
-    the detail. Raises `ValueError` for a name that is no check.
+# What is no promise that nothing bad happens: that something good does, and that the run itself is sound.
+_KINDS: dict[str, Kind] = {"liveness": "liveness", "littles_law": "meta"}
+
+
+def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
+    """Judge the run by all checks that it can be judged by, or by those named, in display order.
+
+    A run without events is unknown to every check, one that was not watched to those of what was seen. A check that
+    crashes is unknown, with its exception in the detail. Raises `ValueError` for a name that is no check.
     """
-    wanted = set(CHECKS) if only is None else set(only)
-    if strangers := sorted(wanted - set(CHECKS)):
-        raise ValueError(f"no such check: {', '.join(strangers)}; there are {', '.join(CHECKS)}")
-    return Verdicts(_judge(name, run) for name in CHECKS if name in wanted)
+    wanted = set(checks_of(run)) if only is None else set(only)
+    if strangers := sorted(wanted - set(ALL_CHECKS)):
+        raise ValueError(f"no such check: {', '.join(strangers)}; there are {', '.join(ALL_CHECKS)}")
+    return Verdicts(_judge(name, run) for name in ALL_CHECKS if name in wanted)
+
+
+def checks_of(run: Run) -> tuple[str, ...]:
+    """Return the names of the checks by which a run is judged when none is named."""
+    return tuple(ALL_CHECKS if len(run.steps) else CHECKS)
 
 
 def _judge(name: str, run: Run) -> Verdict:
+    return replace(_answer(name, run), kind=_KINDS.get(name, "safety"))
+
+
+def _answer(name: str, run: Run) -> Verdict:
     if run.events.empty and run.transitions.empty:
         return verdict(name, "unknown", "no event was submitted, so there is nothing to judge")
     try:
-        return CHECKS[name](run)
+        return (CHECKS | WATCHED_CHECKS)[name](run)
     except Exception as error:
         return verdict(name, "unknown", f"the check crashed: {type(error).__name__}: {error}")

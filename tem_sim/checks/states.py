@@ -8,6 +8,8 @@ import numpy as np
 
 from tem_sim.analysis.counted import submissions
 from tem_sim.analysis.history import Array, History, event_numbers, history, log_rows, tries
+from tem_sim.checks.edges import image_edges
+from tem_sim.checks.offences import summed, table
 from tem_sim.checks.verdict import Verdict, count, no_offence, verdict
 from tem_sim.pipeline.states import CAUSES, TERMINAL
 
@@ -113,13 +115,18 @@ def _misnumbered_attempts(run: Run) -> pd.DataFrame:
 
 
 def legal_edges(run: Run) -> Verdict:
-    """Every transition takes an edge of the state machine, for a reason that may take it."""
+    """Every transition takes an edge of the state machine, for a reason that may take it.
+
+    In a watched run so does every change of a row, and no statement tries an edge that the store has to refuse.
+    """
     past = history(run)
     legal = np.zeros(len(past), dtype=bool)
     for (before, after), causes in CAUSES.items():
         edge = past.has("before", "" if before is None else str(before)) & past.has("after", str(after))
         legal |= edge & past.has("cause", *(str(cause) for cause in causes))
     illegal = log_rows(run, ~legal)
+    if not len(illegal) and (seen := image_edges(run)):
+        return verdict("legal_edges", "false", summed(seen), table(seen))
     return no_offence(
         "legal_edges",
         illegal,

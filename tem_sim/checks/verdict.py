@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Answer = Literal["true", "unknown", "false"]
+# Nothing bad happens; something good does in the end; the run itself is what it should be.
+Kind = Literal["safety", "liveness", "meta"]
 
 # Worst last: false beats unknown, and unknown beats true.
 ORDER: tuple[Answer, ...] = ("true", "unknown", "false")
@@ -31,6 +33,7 @@ class Verdict:
     detail: str
     rows: pd.DataFrame
     n_rows: int
+    kind: Kind = "safety"
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.verdict}; {self.detail}>"

@@ -23,7 +23,7 @@ from tem_sim.scenario.store import Store as StoreModel
 from tem_sim.sim.kernel import Kernel, Node, SimThread
 from tem_sim.sim.locking import LOCKING, Locking
 from tem_sim.sim.pace import Pace
-from tem_sim.sim.watch import Txn, Watch
+from tem_sim.sim.watch import Txn, Watch, failure
 
 # What SQLAlchemy's own pool says, whose place the simulated one takes; `3o7r` is the page on it.
 _POOL_TIMEOUT = "QueuePool limit of size {} overflow 0 reached, connection timed out, timeout {:.2f}"
@@ -90,6 +90,7 @@ class StatementStore(Store):
         # raise what the server would.
         self.at_point: list[Callable[[SimThread, Session | None, Point, str], None]] = []
         self.sessions: dict[SimThread, Session] = {}
+        watch.open_of = lambda thread: self.sessions[thread].txn if thread in self.sessions else None
         self._reader = reader
         self._pools: dict[str, _NodePool] = {}
         self._orphans: list[Session] = []
@@ -303,7 +304,7 @@ class StatementStore(Store):
                 return self.kernel.now - began_s
 
     def _note_failure(self, session: Session, sql: str, error: BaseException, waited_s: float) -> None:
-        self.watch.note("statement", session.txn, sql=sql, waited_s=waited_s, error=type(error).__name__)
+        self.watch.note("statement", session.txn, sql=sql, waited_s=waited_s, error=failure(error))
 
     def _still_connected(self, session: Session) -> None:
         if session.cut is not None:
@@ -333,7 +334,7 @@ class StatementStore(Store):
         try:
             self._commit(session.driver)
         except Exception as error:
-            self.watch.note("commit", session.txn, error=type(error).__name__)
+            self.watch.note("commit", session.txn, error=failure(error))
             raise
         step = self.watch.note("commit", session.txn)
         self.watch.committed(session.txn, step)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tem_sim.sim.kernel import Kernel
 
 # What a database does to those who use it rightly. A constraint that refuses a row, or a statement that makes no sense,
-# is a bug of the code under simulation, and breaks the run.
+# is a bug of the code under simulation, and breaks a run that nobody watches.
 DATABASE_FAILURES = (OperationalError, InternalError, InterfaceError, PoolTimeout)
 
 _T = TypeVar("_T")
@@ -24,7 +24,10 @@ def run_task(kernel: Kernel, task: Callable[[], _T]) -> _T | None:
         watch.note("task")
     try:
         result = task()
-    except DATABASE_FAILURES as error:
+    except (*DATABASE_FAILURES, IntegrityError) as error:
+        # A watched task fails of it, as under Celery: the checks see what was refused, and who tried it.
+        if watch is None and isinstance(error, IntegrityError):
+            raise
         kernel.failed_tasks += 1
         if watch is not None:
             watch.note("task_failed", error=name_of(error))

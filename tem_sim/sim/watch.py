@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple
+
+from sqlalchemy.exc import DBAPIError
 
 from tem_sim.sim.kernel import Kernel, SimThread
 
@@ -22,6 +24,8 @@ Image = Mapping[str, Any]
 _PIPELINE = "tem_sim.pipeline."
 # Modules of the pipeline that carry out what others decide.
 _CARRIERS = frozenset({"tasks", "store", "tables", "rows", "conflicts"})
+# Steps that say nothing of a transaction that happens to be open.
+_OF_THE_THREAD = frozenset({"connect", "killed", "task_failed"})
 _IN_LIST = re.compile(r"IN \((?:[^()]|\([^()]*\))*\)")
 
 
@@ -58,6 +62,8 @@ class Watch:
         self.changes: list[tuple[Any, ...]] = []
         self._kernel = kernel
         self._txns = 0
+        # Which transaction a thread has open; the store knows.
+        self.open_of: Callable[[SimThread], Txn | None] = lambda thread: None
         self._seen: list[RowImage] = []
 
     def saw(self, image: RowImage) -> None:
@@ -93,7 +99,8 @@ class Watch:
         number = len(self.steps) + 1
         clock_s = who.node.clock.now()
         label = doing() if thread is None else ""
-        txn_number = 0 if txn is None else txn.number
+        inside = self.open_of(who) if txn is None and kind not in _OF_THE_THREAD else txn
+        txn_number = 0 if inside is None else inside.number
         self.steps.append(
             (number, self._kernel.now, clock_s, who.node.name, who.name, kind, label, _short(sql), rows,
              event_id, txn_number, waited_s, error)
@@ -116,6 +123,16 @@ class Watch:
                  _text(image.after))
             )  # fmt: skip
         txn.changes.clear()
+
+
+def failure(error: BaseException) -> str:
+    """Return what a step says of an error: the driver's own exception, and the constraint that it names."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    # PostgreSQL names it apart; SQLite's message ends with it.
+    constraint = getattr(getattr(cause, "diag", None), "constraint_name", None)
+    if constraint is None and type(cause).__name__ == "IntegrityError":
+        constraint = str(cause).rpartition(": ")[2]
+    return type(cause).__name__ + (f": {constraint}" if constraint else "")
 
 
 def doing() -> str:
