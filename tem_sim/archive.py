@@ -25,7 +25,7 @@ from tem_sim.frames import SCHEMAS, Column, Run, RunError, conform
 
 SCHEMA_VERSION = 3
 # Frames that older runs do not have, and the first version that does.
-_SINCE = {"steps": 3, "changes": 3}
+_SINCE = {"messages": 3, "steps": 3, "changes": 3}
 
 _FIELDS = ("seed", "mode", "status", "store", "end_s", "digest", "versions")
 

@@ -46,6 +46,7 @@ class Observed:
     samples: Sequence[tuple[float, str, float]] = ()
     wakeups: Sequence[tuple[float, str, str, int, int, int]] = ()
     faults: Sequence[Any] = ()
+    messages: Mapping[str, Any] = field(default_factory=dict)
     steps: Sequence[tuple[Any, ...]] = ()
     changes: Sequence[tuple[Any, ...]] = ()
 
@@ -65,6 +66,7 @@ def collect(store: Store, observed: Observed, *, start_s: float, end_s: float) -
     frames["wakeups"] = conform("wakeups", _listed("wakeups", observed.wakeups, start_s))
     for name, rows in (("steps", observed.steps), ("changes", observed.changes)):
         frames[name] = conform(name, _listed(name, rows, start_s))
+    frames["messages"] = conform("messages", _messages(observed.messages, start_s))
     frames["faults"] = conform("faults", _faults(observed.faults, start_s))
     return frames
 
@@ -290,6 +292,15 @@ def _listed(name: str, rows: Sequence[tuple[Any, ...]], start_s: float) -> dict[
     for instant in _INSTANTS & made.keys():
         made[instant] = np.array(made[instant], dtype=float) - start_s
     return made
+
+
+def _messages(columns: Mapping[str, Any], start_s: float) -> dict[str, Any]:
+    """Return the columns with their times on the run's line; empty ones where nobody looked."""
+    given = columns or {column.name: [] for column in SCHEMAS["messages"]}
+    return {
+        name: np.asarray(values, dtype=float) - start_s if name.endswith("_s") else values
+        for name, values in given.items()
+    }
 
 
 def _faults(faults: Iterable[Any], start_s: float) -> dict[str, Any]:

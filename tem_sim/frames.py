@@ -42,6 +42,7 @@ STEPS = (
     "task_failed",
     "killed",
 )
+FATES = ("open", "acked", "returned", "lost")
 OUTCOMES = ("ok", "error", "lost", "superseded", "expired", "released", "unfinished")
 
 Dtype = Literal["int64", "int32", "float64", "category", "str"]
@@ -167,6 +168,17 @@ _WAKEUPS = (
     _count("lost", "How many of them never reached the queue: lost on the way, or refused, which is all of them."),
 )
 
+_MESSAGES = (
+    _time("delivered_s", "When the broker handed it to the worker, by the run's own clock."),
+    _id("message", "The wake-up's number, in the order of sending; copies and repeats have the same."),
+    _label("worker", "The worker that got it."),
+    _count("redelivered", "Whether the broker said that it was handed out before: 1 or 0."),
+    _time("started_s", "When one of the worker's slots began on it.", null=True),
+    _time("finished_s", "When its task came to its end.", null=True),
+    _time("settled_s", "When this delivery was over for the broker.", null=True),
+    _label("fate", "How: acknowledged, returned to the queue, lost; `open` if it never was.", values=FATES),
+)
+
 _FAULTS = (
     _count("fault_id", "The fault's place in the scenario."),
     _label("kind", "The fault's kind."),
@@ -186,7 +198,7 @@ _STEPS = (
     _label("thread", "Which thread of it: `worker-1/0`, `beat/retry`, `api/request-7`."),
     _label("kind", "What it did.", values=STEPS),
     _label("label", "The function of the pipeline that did it: `settle.settle`, `lifecycle.requeue_due`."),
-    _label("sql", "The statement, as it was sent; empty for what is none."),
+    _label("sql", "The statement, as it was sent; of a publish, the events it tells of; else empty."),
     _count("rows", "How many rows it changed or how many messages it sent; -1 where nobody can tell."),
     _id("event_id", "Of a handler's call, the event; else 0."),
     _id("txn", "The transaction in which it happened, numbered from 1; 0 outside of any."),
@@ -218,6 +230,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
     "notifications": _NOTIFICATIONS,
     "samples": _SAMPLES,
     "wakeups": _WAKEUPS,
+    "messages": _MESSAGES,
     "faults": _FAULTS,
     "steps": _STEPS,
     "changes": _CHANGES,
@@ -340,6 +353,7 @@ class Run:
     samples: pd.DataFrame
     wakeups: pd.DataFrame
     faults: pd.DataFrame
+    messages: pd.DataFrame = field(default_factory=lambda: empty("messages"))
     # Of runs that were watched; without rows in others.
     steps: pd.DataFrame = field(default_factory=lambda: empty("steps"))
     changes: pd.DataFrame = field(default_factory=lambda: empty("changes"))

@@ -150,7 +150,10 @@ class Story:
     notifications: list[Row] = field(default_factory=list)
     samples: list[Row] = field(default_factory=list)
     wakeups: list[Row] = field(default_factory=list)
+    messages: list[Row] = field(default_factory=list)
     faults: list[Row] = field(default_factory=list)
+    steps: list[Row] = field(default_factory=list)
+    changes: list[Row] = field(default_factory=list)
 
     def event(self, event_id: int, at_s: float = 0.0, kind: str = "normal") -> Track:
         """Submit an event."""
@@ -185,6 +188,11 @@ class Story:
     def wake(self, t_s: float, actor: str, task: str, first_id: int = 0, sent: int = 1, lost: int = 0) -> Story:
         sender = {"t_s": t_s, "actor": actor, "task": task, "first_id": first_id}
         self.wakeups.append({**sender, "sent": sent, "lost": lost})
+        return self
+
+    def delivered(self, delivered_s: float, message: int, worker: str = "worker-1", fate: str = "acked") -> Story:
+        whose = {"delivered_s": delivered_s, "message": message, "worker": worker}
+        self.messages.append({**whose, "redelivered": 0, "settled_s": delivered_s, "fate": fate})
         return self
 
     def run(self, end_s: float = 1000.0, status: Any = "complete") -> Run:

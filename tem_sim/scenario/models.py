@@ -12,6 +12,7 @@ from tem_sim.pipeline.settings import ClaimOrder, Isolation, Settings, WriteGuar
 from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Model, broken_rules
+from tem_sim.scenario.broker import Broker
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults.kinds import Fault
 from tem_sim.scenario.handler import HandlerModel
@@ -181,21 +182,6 @@ class Beat(Model):
         description="Adaptive polling: each tick of retry_failed_events that fills requeue_limit halves the wait to "
         "the next, down to this; each other tick doubles it, up to the period. `off` for the fixed period.",
     )
-
-
-class Broker(Model):
-    """The task queue on Redis."""
-
-    durable: Switch = Field(True, description="Whether messages survive a restart.")
-    ack: Literal["early", "late"] = Field("early", description="Acknowledge a wake-up before its task, or after it.")
-    visibility_timeout_s: PositiveDuration = Field(
-        3600.0, alias="visibility_timeout", description="The age at which an unacknowledged wake-up is delivered again."
-    )
-    sweep_every_s: PositiveDuration = Field(
-        100.0, alias="sweep_every", description="How often the broker looks for those."
-    )
-    latency_s: Duration = Field(0.001, alias="latency", description="The time of a send.")
-    loss: Fraction = Field(0.0, description="The share of wake-ups that get lost.")
 
 
 class Users(Model):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Users
     from tem_sim.scenario.streams import Streams
     from tem_sim.sim.kernel import Kernel, Node
+    from tem_sim.sim.publishing import Client
 
 # Acknowledgements gather this long, so that a burst of them is one transaction.
 ACK_FLUSH_S = 0.1
@@ -31,8 +32,9 @@ USERS_PER_QUERY = 5_000
 class PubSub:
     """Redis pub/sub: who is not subscribed at that moment never hears of it, and the publisher sees no error."""
 
-    def __init__(self, kernel: Kernel, latency_s: float) -> None:
+    def __init__(self, kernel: Kernel, latency_s: float, client: Client) -> None:
         self.kernel = kernel
+        self.client = client
         self.latency_s = latency_s
         self.up = True
         self.subscriber: Gateway | None = None
@@ -42,7 +44,10 @@ class PubSub:
         """Publish for the calling sim thread and return the number of subscribers each one reached."""
         self.kernel.sleep(self.latency_s)
         if self.kernel.watch is not None:
-            self.kernel.watch.note("publish", rows=len(notifications))
+            told = " ".join(str(note.event_id) for note in notifications)
+            self.kernel.watch.note("publish", rows=len(notifications), sql=told)
+        if not self.client.waits_for_answer():
+            raise Unavailable("redis: timed out")
         if not self.up:
             raise Unavailable("redis: connection refused")
         gateway = self.subscriber

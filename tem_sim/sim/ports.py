@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tem_sim.sim.broker import SimBroker
+from tem_sim.pipeline.ports import Unavailable
 from tem_sim.sim.kernel import Kernel, Node
+from tem_sim.sim.publishing import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +16,32 @@ class NodeBroker:
     """The way to the queue: each send takes a round trip of the calling thread."""
 
     kernel: Kernel
-    queue: SimBroker
+    client: Client
     latency_s: float
 
     def wake(self, count: int) -> None:
         """Send wake-ups, and note who sent how many and what became of them; see `pipeline.ports.Broker`."""
         self.kernel.sleep(self.latency_s)
-        lost = count
+        accepted = self.client.queue.accepted
         try:
-            lost = self.queue.send(count)
-        finally:
-            thread = self.kernel.current
-            assert thread is not None
-            if self.kernel.watch is not None and not thread.dead:
-                self.kernel.watch.note("wake", rows=count)
-            # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
-            task, _, first_id = thread.name.rpartition("/")[2].partition("-")
-            # A worker's slots are nothing but a number.
-            task = "batch" if task.isdigit() else task
-            sender = thread.node.clock.now(), thread.node.name, task, int(first_id or 0)
-            self.queue.wakeups.append((*sender, count, lost))
+            lost = self.client.send(count)
+        except Unavailable:
+            # Some may have been stored before the refusal, or all of them without an answer.
+            self._note(count, max(0, count - (self.client.queue.accepted - accepted)))
+            raise
+        self._note(count, lost)
+
+    def _note(self, count: int, lost: int) -> None:
+        thread = self.kernel.current
+        assert thread is not None
+        if self.kernel.watch is not None:
+            self.kernel.watch.note("wake", rows=count)
+        # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
+        task, _, first_id = thread.name.rpartition("/")[2].partition("-")
+        # A worker's slots are nothing but a number.
+        task = "batch" if task.isdigit() else task
+        sender = thread.node.clock.now(), thread.node.name, task, int(first_id or 0)
+        self.client.queue.wakeups.append((*sender, count, lost))
 
 
 @dataclass(slots=True)

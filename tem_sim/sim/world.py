@@ -36,7 +36,8 @@ from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
-from tem_sim.sim.workers import Worker
+from tem_sim.sim.publishing import Client
+from tem_sim.sim.workers import Worker, WorkerHabits
 from tem_sim.versions import versions
 
 SAMPLE_EVERY_S = 1.0
@@ -96,11 +97,13 @@ class World:
             sweep_every_s=scenario.broker.sweep_every_s,
             loss=scenario.broker.loss,
             luck=self.streams.stream("wakeup-loss"),
+            eta_limit=scenario.broker.eta_limit,
         )
+        self.sender = Client(self.broker, scenario.broker.behaviour.publish_gives_up_after_s)
         self.own_code = own_code(scenario, self.kernel, self.streams)
         own = self.own_code.handle if self.own_code is not None and self.own_code.handles else None
         self.dependency = Dependency(self.kernel, scenario.handler, self.streams, self._crash, own)
-        self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s)
+        self.pubsub = PubSub(self.kernel, scenario.users.pubsub_latency_s, self.sender)
         self.gateway = self._gateway()
         self.settings: Settings = scenario.settings()
         claims.prepare(self.database.store, self.settings)
@@ -118,7 +121,7 @@ class World:
             settings=self.settings,
             clock=self.kernel.node(node_name).clock,
             chance=self.streams,
-            broker=NodeBroker(self.kernel, self.broker, self.scenario.broker.latency_s),
+            broker=NodeBroker(self.kernel, self.sender, self.scenario.broker.latency_s),
             publisher=self.pubsub,
             handler=self.dependency,
             failpoints=self.failpoints,
@@ -144,7 +147,19 @@ class World:
             concurrency=model.concurrency,
             prefetch=model.prefetch,
             startup_s=model.startup_s,
-            ack_early=self.scenario.broker.ack == "early",
+            habits=self._habits(),
+            luck=self.streams.stream("pop-loss", name),
+            crash=self._crash,
+        )
+
+    def _habits(self) -> WorkerHabits:
+        model = self.scenario.broker
+        return WorkerHabits(
+            ack_early=model.ack == "early",
+            on_connection_loss=model.behaviour.on_connection_loss,
+            reject_on_worker_lost=model.reject_on_worker_lost,
+            child_lost_after_s=model.child_lost_after_s,
+            pop_loss=model.behaviour.pop_loss,
         )
 
     def _beat(self, name: str, phase_s: float) -> Beat:
@@ -290,6 +305,7 @@ class World:
             ],
             samples=[*self._samples, *self._counts(end_s)],
             wakeups=self.broker.wakeups,
+            messages=self.broker.log.columns(),
             faults=self.faults.activations,
             steps=self.kernel.watch.steps if self.kernel.watch is not None else (),
             changes=self.kernel.watch.changes if self.kernel.watch is not None else (),

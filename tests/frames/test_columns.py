@@ -18,6 +18,8 @@ FROZEN = {
     "acked_s:float64 delivered_s:float64 shown:int32 received:int32",
     "samples": "t_s:float64 name:category value:float64",
     "wakeups": "t_s:float64 actor:category task:category first_id:int64 sent:int32 lost:int32",
+    "messages": "delivered_s:float64 message:int64 worker:category redelivered:int32 started_s:float64 "
+    "finished_s:float64 settled_s:float64 fate:category",
     "faults": "fault_id:int32 kind:category target:category start_s:float64 end_s:float64 landed:int32 "
     "detail:str shade:str",
 }
@@ -39,6 +41,7 @@ def test_an_empty_frame_has_the_same_types_as_a_full_one(name):
     track = story().fault(0, 5).event(1).claim(1).ok(2)
     track.story.samples.append({"t_s": 0.0, "name": "backlog", "value": 1.0})
     track.story.wake(0.0, "api", "request")
+    track.story.delivered(0.0, 1)
     full = getattr(track.story.run(), name)
     assert len(full) > 0
     assert [dtype.name for dtype in empty(name).dtypes] == [dtype.name for dtype in full.dtypes]
