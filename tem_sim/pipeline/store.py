@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from operator import itemgetter
 from typing import Any, cast
 
@@ -15,21 +14,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
 
+from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.pipeline.tables import metadata
-
-
-class IsolationLevel(StrEnum):
-    """What a transaction sees of others that commit while it is open.
-
-    `read_committed`: each statement sees what was committed when it began; on SQLite a transaction begins with its
-    first write, and what it read before that was read outside of it. `snapshot`: all statements see one state, and a
-    write to a row that has changed since fails (REPEATABLE READ on PostgreSQL; a deferred BEGIN on SQLite).
-    `serializable`: as if one came after the other (SERIALIZABLE on PostgreSQL; BEGIN IMMEDIATE on SQLite).
-    """
-
-    READ_COMMITTED = "read_committed"
-    SNAPSHOT = "snapshot"
-    SERIALIZABLE = "serializable"
 
 
 DIALECTS = ("sqlite", "postgresql")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tem_sim.pipeline.store import IsolationLevel
+from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.scenario.base import Model
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.quantities import Off, PositiveCount, PositiveDuration, Switch

@@ -18,7 +18,8 @@ from sqlalchemy import URL, Connection, Engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from tem_sim.pipeline.store import IsolationLevel, Store, StoreError, make_engine, parse_url
+from tem_sim.pipeline.isolation_level import IsolationLevel
+from tem_sim.pipeline.store import Store, StoreError, make_engine, parse_url
 from tem_sim.pipeline.tables import metadata
 from tem_sim.scenario.store import Store as StoreModel
 from tem_sim.scenario.streams import Streams

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from greenlet import greenlet
 from sim_worlds import all_done, burst, run, scenario, world
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tem_sim.frames import Run
+from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.scenario.loader import load
 from tem_sim.sim import workers as workers_module
 from tem_sim.sim.kernel import SimulationError
@@ -122,12 +123,29 @@ def test_a_run_in_another_thread_leaves_signals_alone() -> None:
 
 def test_an_exception_in_the_pipeline_breaks_the_run_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> int:
-        raise OperationalError("SELECT 1", {}, Exception("disk full"))
+        raise IntegrityError("SELECT 1", {}, Exception("CHECK constraint failed: legal_edge"))
 
     monkeypatch.setattr(workers_module, "process_events_batch", broken)
-    with pytest.raises(SimulationError, match=r"worker-\d/\d broke at 2\.\d+ s: OperationalError") as caught:
+    with pytest.raises(SimulationError, match=r"worker-\d/\d broke at 2\.\d+ s: IntegrityError") as caught:
         run(arrivals=burst(1))
-    assert isinstance(caught.value.__cause__, OperationalError)
+    assert isinstance(caught.value.__cause__, IntegrityError)
+
+
+def test_what_the_database_does_to_a_task_fails_the_task_and_the_worker_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failures = workers_module.process_events_batch, iter([OperationalError("SELECT 1", {}, Exception("gone"))])
+
+    def failing_once(pipe: Pipeline, *, worker: str) -> int:
+        for failure in failures:
+            raise failure
+        return real(pipe, worker=worker)
+
+    monkeypatch.setattr(workers_module, "process_events_batch", failing_once)
+    done = run(arrivals=burst(1), store={"watch": True})
+    assert set(done.events["status"]) == {"PROCESSED"}
+    assert done.samples.set_index("name")["value"]["tasks_failed"] == 1
+    assert list(done.steps["kind"]).count("task_failed") == 1
 
 
 @pytest.mark.parametrize("how", ["complete", "interrupted", "broken"])
