@@ -1,4 +1,4 @@
-"""How often an event may fail or lose its worker, counted from the edges that its row took and not from its counters."""
+"""How often an event may fail or lose its worker, counted from the edges its row took and not from its counters."""
 
 from __future__ import annotations
 

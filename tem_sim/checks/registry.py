@@ -22,6 +22,7 @@ from tem_sim.checks.writes import conserved_rows, lost_write
 
 if TYPE_CHECKING:
     from tem_sim.frames import Run
+    from tem_sim.scenario.models import Scenario
 
 Check: TypeAlias = "Callable[[Run], Verdict]"
 
@@ -71,15 +72,25 @@ def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
     A run without events is unknown to every check, one that was not watched to those of what was seen. A check that
     crashes is unknown, with its exception in the detail. Raises `ValueError` for a name that is no check.
     """
-    wanted = set(checks_of(run)) if only is None else set(only)
+    wanted = set(_asked(run)) if only is None else set(only)
     if strangers := sorted(wanted - set(ALL_CHECKS)):
         raise ValueError(f"no such check: {', '.join(strangers)}; there are {', '.join(ALL_CHECKS)}")
     return Verdicts(_judge(name, run) for name in ALL_CHECKS if name in wanted)
 
 
-def checks_of(run: Run) -> tuple[str, ...]:
-    """Return the names of the checks by which a run is judged when none is named."""
-    return tuple(ALL_CHECKS if len(run.steps) else CHECKS)
+def checks_for(scenario: Scenario) -> tuple[str, ...]:
+    """Return the names of the checks by which runs of a scenario are judged when none is named."""
+    return tuple(ALL_CHECKS if scenario.store.watched else CHECKS)
+
+
+def _asked(run: Run) -> tuple[str, ...]:
+    from tem_sim.frames import RunError
+
+    try:
+        return checks_for(run.scenario)
+    except RunError:
+        # A scenario that cannot be used here any more: each check will say so.
+        return tuple(CHECKS)
 
 
 def _judge(name: str, run: Run) -> Verdict:

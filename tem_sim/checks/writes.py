@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tem_sim.analysis.stream import stream
-from tem_sim.checks.offences import Offence, judged, of_change
+from tem_sim.checks.offences import Offence, judged, of_change, of_step
 from tem_sim.checks.verdict import Verdict, count
 from tem_sim.pipeline.states import Cause, State
 
@@ -92,11 +92,11 @@ def _is_anothers(one: Change, than: Change) -> bool:
 
 
 def conserved_rows(run: Run) -> Verdict:
-    """No row is deleted or written twice, an event and its state come together, and the store ends as the stream says.
+    """No row is deleted or written twice, an event and its state come together, and what was answered is in the store.
 
-    What the store holds at the end and no watched transaction wrote came past the pipeline.
+    The store ends as the stream says: what it holds and no watched transaction wrote came past the pipeline.
     """
-    found = [*_deleted(run), *_made_twice(run), *_made_alone(run), *_unseen(run)]
+    found = [*_deleted(run), *_made_twice(run), *_made_alone(run), *_answered(run), *_unseen(run)]
     events = count(len(stream(run).of("event")), "event")
     return judged("conserved_rows", run, found, f"{events} written, each with its state, and none lost since")
 
@@ -124,6 +124,21 @@ def _made_alone(run: Run) -> Iterator[Offence]:
         for one, other in (_PAIR, _PAIR[::-1]):
             for event_id in sorted(made[one].keys() - made[other].keys()):
                 yield of_change(run, made[one][event_id], f"{one} without {other} in its transaction", "event_id")
+
+
+def _answered(run: Run) -> Iterator[Offence]:
+    """Yield the answers of the API that speak of more new events than it had committed by then."""
+    made: defaultdict[int, int] = defaultdict(int)
+    for change in stream(run).of("event"):
+        made[change.commit_step] += change.op == "insert"
+    for thread, steps in stream(run).threads.items():
+        if not thread.startswith("api/"):
+            continue
+        durable = 0
+        for step in steps:
+            durable = 0 if step.kind == "task" else durable + made.get(step.step, 0)
+            if step.kind == "task_done" and step.rows > durable:
+                yield of_step(step, f"answered {step.rows} accepted with {durable} in the store")
 
 
 def _unseen(run: Run) -> Iterator[Offence]:

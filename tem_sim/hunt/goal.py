@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tem_sim.analysis.metrics import METRICS
-from tem_sim.checks.registry import CHECKS, run_checks
+from tem_sim.checks.registry import ALL_CHECKS, CHECKS, checks_for, run_checks
 from tem_sim.checks.thresholds import OPPOSITE, hold, measured
 from tem_sim.scenario.errors import did_you_mean
 from tem_sim.scenario.models import Scenario
@@ -88,7 +88,7 @@ class Goal:
 
     def narrowed(self, name: str) -> Goal:
         """Return the goal that looks for this one violation only."""
-        if name in CHECKS:
+        if name in ALL_CHECKS:
             return Goal((name,))
         return Goal((), tuple(one for one in self.thresholds if _named(one) == name))
 
@@ -105,7 +105,7 @@ def goal_of(
         return Goal(tuple(name for name in checks if not _harm(name)), (*_harms(checks), broken_by(objective), *own))
     if checks:
         return Goal(tuple(name for name in checks if not _harm(name)), (*_harms(checks), *own))
-    return Goal(tuple(name for name in CHECKS if name not in scenario.expect.violations), own)
+    return Goal(tuple(name for name in checks_for(scenario) if name not in scenario.expect.violations), own)
 
 
 def broken_by(objective: str) -> Threshold:
@@ -127,11 +127,11 @@ def broken_by(objective: str) -> Threshold:
 
 def _harm(name: str) -> bool:
     """Tell whether a name given as a check is a metric of harm; `GoalError` if it is neither."""
-    if name in CHECKS:
+    if name in ALL_CHECKS:
         return False
     if name in HARMS:
         return True
-    known = (*CHECKS, *HARMS)
+    known = (*ALL_CHECKS, *HARMS)
     raise GoalError(f"there is no check {name}; {did_you_mean(name, known) or 'there are ' + ', '.join(known)}")
 
 

@@ -96,6 +96,7 @@ def _check(judged: Judged) -> Document:
     verdict = judged.verdict
     return {
         "name": verdict.name,
+        "kind": verdict.kind,
         "verdict": verdict.verdict,
         "expected": judged.expected,
         "detail": verdict.detail,

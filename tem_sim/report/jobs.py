@@ -93,15 +93,23 @@ def unknown_checks(file: Path, scenario: Scenario, settings: Sequence[str] = ())
     """
     if not scenario.expect.violations:
         return []
-    from tem_sim.checks.registry import CHECKS
+    from tem_sim.checks.registry import ALL_CHECKS, checks_for
     from tem_sim.scenario.errors import Problem, did_you_mean
     from tem_sim.scenario.loader import places_in
 
-    strangers = [(index, name) for index, name in enumerate(scenario.expect.violations) if name not in CHECKS]
+    known = checks_for(scenario)
+    strangers = [(index, name) for index, name in enumerate(scenario.expect.violations) if name not in known]
     places = places_in(file, settings) if strangers else None
-    rule = f"must be a check: {', '.join(CHECKS)}"
+    rule = f"must be a check: {', '.join(known)}"
+    hints = {name: "it judges watched runs; set store.watch: true" for name in ALL_CHECKS if name not in known}
     return [
-        Problem(places.violation(name), f"expect.violations[{index}]", rule, name, did_you_mean(name, CHECKS))
+        Problem(
+            places.violation(name),
+            f"expect.violations[{index}]",
+            rule,
+            name,
+            hints.get(name) or did_you_mean(name, known),
+        )
         for index, name in strangers
         if places is not None
     ]

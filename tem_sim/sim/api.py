@@ -119,6 +119,7 @@ class Api:
         self.node.kernel.sleep(self.scenario.api.latency_s)
         # Made only now: of a burst, all at once would take more memory than the events do later.
         submissions = [self._submission(number) for number in request.numbers]
+        self._note("task")
         try:
             answers = submit_events(self.pipe, submissions, actor=self.node.name)
         except Overloaded as refusal:
@@ -129,16 +130,23 @@ class Api:
             return
         except DATABASE_FAILURES:
             # The server answers 503. Whether the transaction was committed, nobody knows; the key makes it safe to ask.
+            self._note("task_failed")
             self.failed += len(submissions)
             self._fail(request)
             return
         created = sum(answer.created for answer in answers)
+        self._note("task_done", created)
         self.accepted += created
         self.duplicates += len(answers) - created
         self._open.remove(request)
         twice = [number for number in request.numbers if self._sends_twice(number)] if request.tries == 1 else []
         if twice:
             self._send_later(DOUBLE_SUBMIT_S, Request(twice, tries=1))
+
+    def _note(self, kind: str, created: int = -1) -> None:
+        """Tell whoever watches how a request goes, and of how many new events its answer speaks."""
+        if self.node.kernel.watch is not None:
+            self.node.kernel.watch.note(kind, rows=created)
 
     def _sends_twice(self, event_id: int) -> bool:
         share = self.scenario.events.duplicate_submits

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tem_sim.baseline.file import BaselineError
-from tem_sim.checks.registry import CHECKS
+from tem_sim.checks.registry import checks_for
 from tem_sim.report.jobs import repeat_command, unknown_checks
 from tem_sim.report.several import Answer, Fate, Several
 from tem_sim.scenario.errors import ScenarioError
@@ -86,7 +86,7 @@ class ScenarioFile(pytest.File):
             seen[threshold.metric] += 1
             name = f"{threshold.metric}[{threshold}]"
             yield ThresholdItem.from_parent(self, name=name, spot=spot, threshold=threshold)
-        for check in CHECKS:
+        for check in checks_for(scenario):
             yield CheckItem.from_parent(self, name=check, spot=places.violation(check))
         if self.baselines is not None:
             yield BaselineItem.from_parent(self, name="baseline", spot=places.name)
