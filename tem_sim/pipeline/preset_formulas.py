@@ -176,7 +176,11 @@ class Huey(Drawn):
 
 @dataclass(frozen=True, slots=True)
 class Rq(Drawn):
-    """intervals[max(len − retries left, 0)]: with more retries than intervals the *first* is repeated."""
+    """intervals[max(len − retries left, 0)]: with more retries than intervals the *first* is repeated.
+
+    rq itself always counts. Without a limit there are always more retries left than intervals, and with a limit of 0
+    there are none.
+    """
 
     intervals_s: tuple[float, ...] = (10.0, 30.0, 60.0)
     max_retries: int | None = 5
@@ -184,7 +188,6 @@ class Rq(Drawn):
     name: str = "rq"
 
     def __post_init__(self) -> None:
-        count("Rq.max_retries", self._max, least=1)
         _check_limits(self, self.max_retries, self.budget_s)
         _set(self, "intervals_s", several_seconds("Rq.intervals_s", self.intervals_s))
 
@@ -194,18 +197,16 @@ class Rq(Drawn):
 
     @property
     def formula(self) -> str:
+        if self.max_retries is None:
+            return f"{self.intervals_s[0]:g}"
         listed = ", ".join(f"{delay_s:g}" for delay_s in self.intervals_s)
-        return f"[{listed}][max(0, {len(self.intervals_s)} − {self._max} + k − 1)]"
-
-    @property
-    def _max(self) -> int:
-        """Without a number of retries rq does not retry at all, so there is no curve to follow."""
-        return 0 if self.max_retries is None else self.max_retries
+        return f"[{listed}][max(0, {len(self.intervals_s)} − {self.max_retries} + k − 1)]"
 
     def spread(self, retry: int, previous_s: float | None = None) -> Spread:
         """Past its last retry rq books nothing; the last interval stands in there."""
-        left = max(1, self._max - (retry_number(retry) - 1))
-        return Uniform(self.intervals_s[max(len(self.intervals_s) - left, 0)])
+        number, most = retry_number(retry), len(self.intervals_s)
+        left = most if self.max_retries is None else max(1, self.max_retries - (number - 1))
+        return Uniform(self.intervals_s[max(most - left, 0)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def test_a_delay_that_is_no_sensible_number_of_seconds_is_refused(kind, field, v
             lambda: Backoff(budget_s=0.0),
             "Backoff.budget_s: must be > 0, got 0.0; give seconds such as 3600.0, or None",
         ),
-        (lambda: Rq(max_retries=0), "Rq.max_retries: must be a whole number >= 1, got 0; give one such as 5"),
+        (lambda: Rq(max_retries=-1), "Rq.max_retries: must be a whole number >= 0, got -1; give one such as 5"),
         (
             lambda: Dramatiq(min_backoff_ms=0),
             "Dramatiq.min_backoff_ms: must be a whole number >= 1, got 0; give one such as 5",

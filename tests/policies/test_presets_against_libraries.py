@@ -158,6 +158,13 @@ def test_rq_repeats_its_first_interval():
     assert PRESETS["rq"].policy.chain(random.Random(1), 5) == (10.0, 10.0, 10.0, 30.0, 60.0)
 
 
+def test_rq_without_a_limit_never_comes_to_its_later_intervals():
+    forever = preset_policy("rq", max_retries=None)
+    # What it waits as long as there are far more retries left than intervals.
+    assert forever.chain(random.Random(1), 50) == preset_policy("rq", max_retries=1000).chain(random.Random(1), 50)
+    assert forever.formula == "10"
+
+
 def test_taskiq_value_for_value():
     middleware = SmartRetryMiddleware(use_delay_exponent=True, use_jitter=True)
     message = SimpleNamespace(labels={})
