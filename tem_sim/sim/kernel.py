@@ -162,6 +162,8 @@ class SimThread:
     def kill(self) -> None:
         """Never resume this thread. Its stack is unwound by the hub, where it can do nothing any more."""
         self.dead = True
+        for tell in self.kernel.on_thread_kill:
+            tell(self)
         if not self.finished:
             self.kernel.graves.append(self)
             if self.kernel.current is None:
@@ -191,6 +193,8 @@ class Kernel:
         self.undead: list[SimThread] = []
         self.nodes: dict[str, Node] = {}
         self.on_kill: list[Callable[[Node], None]] = []
+        # A thread may die alone, as a process of a worker's pool does.
+        self.on_thread_kill: list[Callable[[SimThread], None]] = []
         # Where what the threads do is noted down, if it is.
         self.watch: Watch | None = None
         self.failed_tasks = 0
@@ -296,6 +300,7 @@ class Kernel:
         return self.stop_reason or "horizon"
 
     def close(self) -> None:
-        """Kill every node, so that no greenlet outlives the run."""
+        """Kill every node, so that no greenlet outlives the run. These deaths are nothing that happened in it."""
+        self.watch = None
         for node in list(self.nodes.values()):
             node.kill()
