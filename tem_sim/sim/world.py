@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -21,6 +21,7 @@ from tem_sim.pipeline.tables import event_table, notification, processing_state
 from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.models import Scenario
+from tem_sim.scenario.rules import more_beats
 from tem_sim.scenario.streams import Streams
 from tem_sim.sim.api import Api
 from tem_sim.sim.bar import Progress, watched
@@ -37,6 +38,7 @@ from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
 from tem_sim.sim.publishing import Client
+from tem_sim.sim.sessions import StatementStore
 from tem_sim.sim.workers import Worker, WorkerHabits
 from tem_sim.versions import versions
 
@@ -86,11 +88,15 @@ class World:
         self._status: Literal["complete", "interrupted"] = "complete"
         self._end_s = scenario.horizon_s
         self._held: Counter[str] = Counter()
-        self._second_beats = 0
+        self._more_beats: Counter[str] = Counter()
+        # What faults have made of a worker's code, by the hand that did.
+        self._code: defaultdict[str, dict[object, Callable[[Pipeline], Pipeline]]] = defaultdict(dict)
         # Before anything is opened that would have to be closed when this fails.
         arrivals = arrival_times(scenario, self.streams)
         self.database = Database(self.kernel, store_url, scenario.store, self.streams)
         self.kernel.watch = self.database.watch
+        if isinstance(self.database.store, StatementStore):
+            self.database.store.at_point.append(lambda thread, session, point, sql: self.failpoints.reach(point))
         self.broker = SimBroker(
             self.kernel,
             visibility_timeout_s=scenario.broker.visibility_timeout_s,
@@ -110,8 +116,9 @@ class World:
         self.api = Api(self.kernel.node("api"), self._pipeline("api"), scenario, self.streams, arrivals)
         self.workers = {f"worker-{n}": self._worker(f"worker-{n}") for n in range(1, scenario.workers.count + 1)}
         self.beats = {"beat": self._beat("beat", scenario.beat.phase_s)}
-        # Not there until a fault starts it, and so nothing that a fault could strike.
-        self.kernel.node("beat-2").kill()
+        # Not there until a fault starts them, and so nothing that a fault could strike.
+        for name in more_beats(scenario.faults) or ("beat-2",):
+            self.kernel.node(name).kill()
 
     # --- wiring
 
@@ -223,18 +230,29 @@ class World:
             if part is not None:
                 part.start()
 
-    def start_second_beat(self, phase_s: float) -> None:
-        """Start a second scheduler beside the first."""
-        self._second_beats += 1
-        if self._second_beats == 1:
-            self.beats["beat-2"] = self._beat("beat-2", phase_s)
-            self.beats["beat-2"].start()
+    def start_beat(self, name: str, phase_s: float) -> None:
+        """Start another scheduler beside the first, unless it runs already."""
+        self._more_beats[name] += 1
+        if self._more_beats[name] == 1:
+            self.beats[name] = self._beat(name, phase_s)
+            self.beats[name].start()
 
-    def stop_second_beat(self) -> None:
-        """Stop the second scheduler when nobody needs it any more."""
-        self._second_beats -= 1
-        if self._second_beats == 0:
-            self.kill(self.beats.pop("beat-2").node.name)
+    def stop_beat(self, name: str) -> None:
+        """Stop another scheduler when nobody needs it any more."""
+        self._more_beats[name] -= 1
+        if self._more_beats[name] == 0:
+            self.kill(self.beats.pop(name).node.name)
+
+    def change_code(self, name: str, by: object, change: Callable[[Pipeline], Pipeline] | None) -> None:
+        """Let a worker run with a changed pipeline from its next task on; None takes back what `by` did."""
+        changes = self._code[name]
+        changes.pop(by, None)
+        if change is not None:
+            changes[by] = change
+        pipe = self._pipeline(name)
+        for each in changes.values():
+            pipe = each(pipe)
+        self.workers[name].pipe = pipe
 
     # --- the run
 
@@ -296,6 +314,7 @@ class World:
         end_s = self._end_s
         self.faults.close(self.scenario.faults, end_s)
         self.kernel.close()
+        watch = self.database.watch
         observed = Observed(
             effects=self.dependency.effects,
             abandoned=self.dependency.abandoned,
@@ -307,8 +326,8 @@ class World:
             wakeups=self.broker.wakeups,
             messages=self.broker.log.columns(),
             faults=self.faults.activations,
-            steps=self.kernel.watch.steps if self.kernel.watch is not None else (),
-            changes=self.kernel.watch.changes if self.kernel.watch is not None else (),
+            steps=watch.steps if watch is not None else (),
+            changes=watch.changes if watch is not None else (),
         )
         frames = collect(self.database.store, observed, start_s=0.0, end_s=end_s)
         return Run(
@@ -320,6 +339,7 @@ class World:
             end_s=end_s,
             digest=digest(frames["transitions"]),
             versions=versions(),
+            schedule=self.database.schedule,
             **frames,
         )
 
