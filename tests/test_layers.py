@@ -38,8 +38,11 @@ ALLOWED: dict[str, set[str]] = {
     "hunt": {
         *("report", "studies", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
     },
+    "faultsweep": {
+        *("hunt", "report", "studies", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
+    },
     "cli": {
-        *("baseline", "hunt"),
+        *("baseline", "hunt", "faultsweep"),
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
@@ -77,7 +80,7 @@ BANNED: dict[str, set[str]] = {
     "sweeps": {"simpy", "celery", "greenlet", "redis", "typer"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
-        for room in ("analysis", "checks", "plots", "report", "studies", "baseline", "hunt")
+        for room in ("analysis", "checks", "plots", "report", "studies", "baseline", "hunt", "faultsweep")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
@@ -93,7 +96,7 @@ STORE_MODULES = {
     "tasks",
     "unhandled",
 }
-LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps", "hunt"}
+LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps", "hunt", "faultsweep"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}
 

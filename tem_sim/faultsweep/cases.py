@@ -1,0 +1,140 @@
+"""What is inflicted at each boundary: one fault per case, as a scenario that anybody can run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tem_sim.faultsweep.boundaries import Boundary, boundaries
+from tem_sim.faultsweep.reduced import bound_s, variants
+from tem_sim.scenario.models import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tem_sim.faultsweep.reduced import Plain
+
+# Shorter than anything that happens between two steps, longer than what a float forgets.
+MOMENT_S = 1e-6
+# At which edges of the pipeline's own code a fault lies in wait; the others are struck at their time.
+_BEFORE = {"statement": "before_statement", "commit": "before_commit"}
+_AFTER = {"statement": "after_statement", "commit": "after_commit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of the sweep: `fault` in words, at `boundary`, in the reduced scenario of a variant."""
+
+    variant: str
+    boundary: Boundary
+    fault: str
+    scenario: Scenario
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others."""
+        return f"{self.variant}/{self.boundary.number} {self.boundary.name}/{self.fault}"
+
+
+def cases(scenario: Scenario) -> Iterator[Case]:
+    """Yield a case for every fault at every boundary of every variant of a scenario.
+
+    The kinds of fault take turns, and so do boundaries far from each other, so that any beginning covers something of
+    everything. Raises `SimulationError` when a run without faults breaks.
+    """
+    found = [case for name, base in variants(scenario).items() for case in cases_of(name, base)]
+    return iter(spread(found))
+
+
+def cases_of(variant: str, base: Scenario, found: Iterable[Boundary] | None = None) -> Iterator[Case]:
+    """Yield the cases of one reduced scenario, boundary by boundary."""
+    for boundary in boundaries(base) if found is None else found:
+        for name, fault, ends_s in _faults(boundary, base):
+            yield Case(variant, boundary, name, afflicted(base, [fault], ends_s))
+
+
+def afflicted(base: Scenario, faults: list[Plain], ends_s: float) -> Scenario:
+    """Return a reduced scenario with these faults, and time enough to come to an end after the last of them."""
+    horizon_s = max(base.horizon_s, round(ends_s + bound_s(base), 3))
+    return Scenario.model_validate({**base.resolved(), "faults": faults, "horizon": horizon_s})
+
+
+def spread(found: list[Case]) -> list[Case]:
+    """Return the cases in another order, always the same: neighbours are far from each other."""
+    step = max(1, int(len(found) * 0.618))
+    while step > 1 and _common(step, len(found)) > 1:
+        step -= 1
+    return [found[(index * step) % len(found)] for index in range(len(found))]
+
+
+def _common(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+# --- the faults at one boundary
+
+_Fault = tuple[str, "Plain", float]
+
+
+def _faults(at: Boundary, base: Scenario) -> Iterator[_Fault]:
+    """Yield each fault's name, the fault as a scenario says it, and when it is over."""
+    back_s = base.workers.restart_after_s if base.workers.restart_after_s is not None else 5.0
+    for side, trigger in _sides(at):
+        death: Plain = {"kind": "worker_death", "target": at.node, **trigger, "restart_after": back_s}
+        yield f"killed {side}", death, at.t_s + back_s
+    _, before = next(_sides(at))
+    for name, length_s in pauses(base, at.node).items():
+        pause: Plain = {"kind": "worker_pause", "target": at.node, **before, "for": length_s}
+        yield f"paused {name}", pause, at.t_s + length_s
+    if at.kind == "wake":
+        yield from _of_wakeups(at, base)
+
+
+def _sides(at: Boundary) -> Iterator[tuple[str, Plain]]:
+    """Yield before and after, with the trigger for each; a call has a middle, too."""
+    if at.kind in _BEFORE:
+        label: Plain = {"label": at.label} if at.label else {}
+        yield "before", {"edge": _BEFORE[at.kind], "nth": at.nth, **label}
+        yield "after", {"edge": _AFTER[at.kind], "nth": at.nth, **label}
+        return
+    # What is scheduled when the run begins comes before all else of its instant.
+    yield "before", {"at": at.t_s}
+    if at.kind == "handle":
+        yield "inside", {"at": round((at.t_s + at.next_s) / 2, 6)}
+    elif at.kind != "handled":
+        yield "after", {"at": round(at.t_s + MOMENT_S, 7)}
+
+
+def pauses(base: Scenario, node: str) -> dict[str, float]:
+    """Return the lengths of pauses by what they outlast: a call, the lease, the lease and what follows it."""
+    pipe, beat = base.pipeline, base.beat
+    call_s = base.handler.service_time.quantile(0.99)
+    found = {"past its task": call_s + beat.retry_every_s}
+    lease_s = pipe.lease_s
+    if lease_s is None:
+        return {name: round(length_s, 6) for name, length_s in found.items()}
+    rescued_s = lease_s + beat.rescue_every_s
+    if node.startswith("worker"):
+        found["up to its lease"] = lease_s * 0.95
+        found["past its lease"] = lease_s * 1.05
+        found["past the rescue"] = rescued_s + call_s / 2
+        timeout_s = base.broker.visibility_timeout_s
+        if base.broker.ack == "late" and timeout_s < 10 * rescued_s:
+            found["past the visibility timeout"] = timeout_s + base.broker.sweep_every_s
+    found["past the next attempt"] = rescued_s + beat.retry_every_s + 2 * call_s + base.policy().support(1)[1]
+    return {name: round(length_s, 6) for name, length_s in found.items()}
+
+
+def _of_wakeups(at: Boundary, base: Scenario) -> Iterator[_Fault]:
+    around: Plain = {"at": max(0.0, round(at.t_s - MOMENT_S, 7)), "for": 2 * MOMENT_S}
+    yield "lost", {"kind": "wakeups_lost", **around}, at.t_s
+    yield "answer lost", {"kind": "publish_unanswered", **around, "tries": 1}, at.t_s
+    yield "answer lost, sent again", {"kind": "publish_unanswered", **around, "tries": 2}, at.t_s
+    call_s = base.handler.service_time.quantile(0.5)
+    delays = {"within the task": call_s / 2, "after the task": call_s + 0.1, "after the end": base.horizon_s}
+    for name, delay_s in delays.items():
+        fault: Plain = {"kind": "wakeups_duplicated", **around, "gaps": [round(delay_s, 6)]}
+        yield f"again {name}", fault, at.t_s + delay_s
