@@ -83,6 +83,8 @@ def _swap(fresh: Path, folder: Path) -> None:
 def _write(run: Run, folder: Path) -> None:
     head = {name: getattr(run, name) for name in _FIELDS}
     document = {"schema_version": SCHEMA_VERSION, "scenario": run.scenario_dict, **head}
+    if run.schedule:
+        document["schedule"] = run.schedule
     for name in SCHEMAS:
         _write_frame(getattr(run, name), folder / f"{name}.npz")
     (folder / "run.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -117,7 +119,8 @@ def load(folder: Path) -> Run:
         names = [name for name in SCHEMAS if document["schema_version"] >= _SINCE.get(name, 1)]
         frames: dict[str, Any] = {name: _read_frame(name, folder / f"{name}.npz") for name in names}
         head: dict[str, Any] = {name: document[name] for name in _FIELDS}
-        return Run(scenario_dict=dict(document["scenario"]), **head, **frames)
+        schedule = {int(step): str(thread) for step, thread in document.get("schedule", {}).items()}
+        return Run(scenario_dict=dict(document["scenario"]), schedule=schedule, **head, **frames)
     except FileNotFoundError as error:
         raise RunError(f"{folder}: {Path(error.filename).name} is missing; run the scenario again") from None
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:

@@ -334,7 +334,8 @@ def _words(column: pd.Series[Any], rows: np.ndarray[Any, Any]) -> list[str]:
 class Run:
     """One run of a scenario: what was asked, and a frame for each kind of thing that happened.
 
-    `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended.
+    `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended. `schedule`
+    says at which steps another thread went on than by default, where the scenario's `store.schedule` is no `random` one.
     Columns and units: `SCHEMAS`.
     """
 
@@ -346,6 +347,7 @@ class Run:
     end_s: float
     digest: str
     versions: dict[str, str] = field(default_factory=dict)
+    schedule: dict[int, str] = field(default_factory=dict)
     events: pd.DataFrame
     attempts: pd.DataFrame
     transitions: pd.DataFrame

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 # The keys that say which of several models a mapping is; written first, as people write them.
-SELECTORS = ("kind", "growth", "preset", "import")
+SELECTORS = ("kind", "growth", "preset", "import", "strategy")
 
 
 class Model(BaseModel):

@@ -10,6 +10,7 @@ from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.scenario.base import Model
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.quantities import Off, PositiveCount, PositiveDuration, Switch
+from tem_sim.scenario.schedules import RandomSchedule, Schedule
 
 
 class Pool(Model):
@@ -75,6 +76,11 @@ class Store(Model):
         alias="lock_timeout",
         description="With interleave: statement, how long a statement waits for another's lock; `off` for as long as "
         "it takes, which is 30 s on SQLite.",
+    )
+    schedule: Schedule = Field(
+        default_factory=RandomSchedule,
+        description="With interleave: statement, who goes on when several threads could; all but `random` leave the "
+        "latencies of the store out.",
     )
     watch: Switch | None = Field(
         None,

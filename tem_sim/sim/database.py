@@ -27,6 +27,7 @@ from tem_sim.sim import row_images
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.locking import LOCKING
 from tem_sim.sim.pace import Latencies
+from tem_sim.sim.schedules import Turnstile, strategy_of
 from tem_sim.sim.sessions import StatementStore
 from tem_sim.sim.watch import Txn, Watch, failure
 
@@ -114,7 +115,8 @@ class Database:
     def __init__(self, kernel: Kernel, url: str, model: StoreModel, streams: Streams) -> None:
         self.statements = 0
         self.watch = Watch(kernel) if model.watched else None
-        self.pace = Latencies(kernel, model, streams)
+        strategy = strategy_of(model.schedule, streams)
+        self.pace = Latencies(kernel, model, streams) if strategy is None else Turnstile(kernel, strategy)
         self._kernel = kernel
         self._model = model
         self._luck = streams.stream("store-latency")
@@ -187,6 +189,11 @@ class Database:
         # SQLite's driver is told to begin, and so locks; PostgreSQL's begins by itself, and is told to lock.
         if self._kernel.current is not None and not statement.startswith(("BEGIN", "SELECT pg_advisory_xact_lock")):
             self.statements += 1
+
+    @property
+    def schedule(self) -> dict[int, str]:
+        """At which steps another thread went on than by default, so far; empty where latencies decide."""
+        return dict(self.pace.deviations) if isinstance(self.pace, Turnstile) else {}
 
     def close(self) -> None:
         """Close the connections and drop what the run had for itself."""

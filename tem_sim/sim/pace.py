@@ -19,6 +19,10 @@ class Pace(Protocol):
         """Hold the calling thread up before it connects, sends a statement or commits."""
         ...
 
+    def again(self, thread: SimThread) -> None:
+        """Hold the calling thread up that was parked for a lock and may try again."""
+        ...
+
 
 class Latencies:
     """Each thread has latencies of its own, so that none moves another's; a slow database stretches all of them."""
@@ -43,3 +47,6 @@ class Latencies:
         for stretch in self.stretched_by:
             latency_s = stretch(thread.node.name, latency_s)
         self.kernel.work(latency_s)
+
+    def again(self, thread: SimThread) -> None:
+        """Try again at once, in the order of parking; see `Pace.again`."""

@@ -1,0 +1,56 @@
+"""Who goes on when several threads could: by latencies, by a strategy, or by a schedule that is data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tem_sim.scenario.base import Model
+from tem_sim.scenario.quantities import Count, PositiveCount
+
+
+class RandomSchedule(Model):
+    """Each statement, commit and connection takes its latency, and whose is over goes on."""
+
+    strategy: Literal["random"] = "random"
+
+
+class WalkSchedule(Model):
+    """At each step any of the threads that could go on, all equally likely."""
+
+    strategy: Literal["walk"] = "walk"
+
+
+class PctSchedule(Model):
+    """The thread of the highest priority, priorities drawn by lot (PCT); at some steps the running thread's is lowered.
+
+    A bug that needs `changes` + 1 orderings to come about is hit with a probability of at least
+    1 / (threads · `within` ^ `changes`) in each run (Burckhardt et al. 2010).
+    """
+
+    strategy: Literal["pct"] = "pct"
+    changes: Count = Field(2, description="At how many steps the running thread is put last.")
+    within: PositiveCount = Field(1000, description="Those steps are among the first so many.")
+
+
+class BoundedSchedule(Model):
+    """Each thread as long as it can go on, but for a few steps at which another one is preferred."""
+
+    strategy: Literal["bounded"] = "bounded"
+    deviations: Count = Field(2, description="At how many steps, at most, another thread goes on.")
+    within: PositiveCount = Field(1000, description="Those steps are among the first so many.")
+
+
+class ReplaySchedule(Model):
+    """The schedule that a run has noted: each thread as long as it can go on, but at the steps named here."""
+
+    strategy: Literal["replay"] = "replay"
+    deviations: dict[int, str] = Field(
+        default_factory=dict, description="Step to the thread that goes on there: `{12: worker-2/0}`."
+    )
+
+
+Schedule = Annotated[
+    RandomSchedule | WalkSchedule | PctSchedule | BoundedSchedule | ReplaySchedule, Field(discriminator="strategy")
+]
