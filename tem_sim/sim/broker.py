@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simpy.events import Event
 
 from tem_sim.pipeline.ports import Random, Unavailable
+from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.sim.consumer import Consumer
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.messages import DeliveryLog, Message
@@ -94,8 +95,10 @@ class SimBroker:
         """Lose the message that this worker has taken off the queue and not yet written to the unacknowledged ones.
 
         It is the next one of the queue, or, if all have been handed out, the last that the worker got. Return whether
-        there was any.
+        there was any; a worker that is not being served takes none.
         """
+        if not self.up or self.freezes or consumer.deaf:
+            return False
         if self.ready:
             message = self.ready.popleft()
             self.log.delivered(message, consumer.name, self.kernel.now)
@@ -108,8 +111,11 @@ class SimBroker:
 
     # --- what is sent
 
-    def send(self, count: int) -> int:
-        """Put messages in the queue, less those that get lost on the way; return the number lost."""
+    def send(self, count: int, task: Callable[[Pipeline, str], int] | None = None) -> int:
+        """Put messages in the queue, less those that get lost on the way; return the number lost.
+
+        They are wake-ups, or ask for another task.
+        """
         if not self.up:
             raise Unavailable("broker: connection refused")
         lost = 0
@@ -120,7 +126,7 @@ class SimBroker:
                 lost += 1
                 continue
             self._refuse_when_full()
-            self._accept(Message(self.sent, self.sent, self.kernel.now))
+            self._accept(Message(self.sent, self.sent, self.kernel.now, task=task))
         self.lost_on_the_way += lost
         self.dispatch()
         return lost

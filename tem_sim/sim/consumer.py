@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from simpy.events import Event
@@ -105,6 +105,19 @@ class Consumer:
             self._idle.popleft().succeed(message)
         else:
             self._reserved.append(message)
+
+    def hand_back(self, in_hand: Collection[Message]) -> None:
+        """Give all back that nobody has in hand, and be served no more: what a worker does that is asked to end."""
+        self.deaf = True
+        self._connection += 1
+        self._waiting = 0
+        self.held -= len(self._reserved)
+        self._reserved.clear()
+        back = [message for message in self.unacked.values() if message not in in_hand]
+        for message in back:
+            self._settle(message, "returned")
+        self.broker.give_back(back)
+        self.broker.dispatch()
 
     def disconnect(self) -> list[Message]:
         """Lose the connection: what was reserved but not started is forgotten; return what stood unacknowledged."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tem_sim.frames import FATES
+from tem_sim.pipeline.tasks import Pipeline
 
 
 @dataclass(slots=True, eq=False)
@@ -15,7 +17,8 @@ class Message:
     """One wake-up in the queue, or one copy of it.
 
     `tag` tells copies apart that a fault has made; what is delivered again keeps it, as on Redis. `eta` is the time
-    before which a worker does not begin on it. `poison` kills each pool child that takes it.
+    before which a worker does not begin on it. `poison` kills each pool child that takes it. `task` is what the worker
+    does for it, with its own pipeline and under its own name; None for what wake-ups ask for, a batch of events.
     """
 
     number: int
@@ -26,12 +29,19 @@ class Message:
     redelivered: bool = False
     eta: float = 0.0
     poison: bool = False
+    task: Callable[[Pipeline, str], int] | None = None
     row: int = -1
 
     def again(self, now: float, *, redelivered: bool = True) -> Message:
         """Return the message as it stands in the queue once more: the one delivered may be in somebody's hands yet."""
         return Message(
-            self.number, self.tag, now, redelivered=redelivered or self.redelivered, eta=self.eta, poison=self.poison
+            self.number,
+            self.tag,
+            now,
+            redelivered=redelivered or self.redelivered,
+            eta=self.eta,
+            poison=self.poison,
+            task=self.task,
         )
 
 

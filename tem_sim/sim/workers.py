@@ -45,6 +45,8 @@ class Worker:
     luck: Random
     crash: Callable[[], None]
     busy: int = 0
+    # Set while the worker ends: what is done when its last task is.
+    on_exit: Callable[[], None] | None = None
     _consumer: Consumer | None = field(default=None, repr=False)
     _slots: dict[int, SimThread] = field(default_factory=dict, repr=False)
     _in_hand: dict[int, Message] = field(default_factory=dict, repr=False)
@@ -74,6 +76,7 @@ class Worker:
     def _die(self) -> None:
         self.busy = 0
         self._leaving = False
+        self.on_exit = None
         self._in_hand.clear()
         for slot in range(self.concurrency):
             self.dependency.abandon(f"{self.node.name}/{slot}")
@@ -99,7 +102,8 @@ class Worker:
             if message.poison:
                 self.kill_child(slot)
                 self.node.kernel.sleep(0)
-            run_task(self.node.kernel, partial(process_events_batch, self.pipe, worker=name))
+            task = partial(process_events_batch, self.pipe, worker=name)
+            run_task(self.node.kernel, task if message.task is None else partial(message.task, self.pipe, name))
             self.dependency.settled(name)
             del self._in_hand[slot]
             self.busy -= 1
@@ -150,5 +154,23 @@ class Worker:
     def _leave(self) -> None:
         """Exit when the last task is done; its supervisor starts the worker again."""
         if not self.busy:
-            self.crash()
+            self._exit()
         self.node.kernel.wait(Event(self.node.kernel.env))
+
+    def _exit(self) -> None:
+        if self.on_exit is None:
+            self.crash()
+            return
+        if self._consumer is not None:
+            self.broker.abandon(self._consumer)
+            self._consumer = None
+        self.on_exit()
+
+    def stop(self, on_exit: Callable[[], None]) -> None:
+        """End as on SIGTERM: begin on nothing new, give back what is not begun, and say when the last task is done."""
+        self.on_exit = on_exit
+        self._leaving = True
+        if self._consumer is not None:
+            self._consumer.hand_back(self._in_hand.values())
+        if not self.busy:
+            self._exit()
