@@ -17,6 +17,7 @@ from tem_sim.scenario.errors import Problem, ScenarioError, Spot, did_you_mean
 from tem_sim.scenario.faults.kinds import Fault
 from tem_sim.scenario.models import Events, Scenario, Workers
 from tem_sim.scenario.quantities import Duration, PositiveDuration
+from tem_sim.scenario.store import Store
 from tem_sim.scenario.tree import Items, Leaf, Step, Table, Tree, plain, written
 from tem_sim.scenario.vocabulary import known_keys, known_kinds
 
@@ -84,13 +85,16 @@ def _rules_of_parts(data: dict[str, JsonValue], folder: Path) -> list[Broken]:
     special = handler.get("kinds") if isinstance(handler, dict) else None
     workers = _part(TypeAdapter(Workers), data.get("workers", {}), folder)
     events = _part(TypeAdapter(Events), data.get("events", {}), folder)
+    store = _part(TypeAdapter(Store), data.get("store", {}), folder)
     arrivals = data.get("arrivals")
     parts = rules.Parts(
         horizon_s=_part(TypeAdapter(PositiveDuration), data.get("horizon", 600), folder),
+        heal_at_s=_part(TypeAdapter(PositiveDuration), data.get("heal_at"), folder),
         workers=workers.count if workers else None,
         events_limit=events.limit if events else None,
         kinds=tuple(events.kinds) if events else None,
         special_kinds=tuple(special) if isinstance(special, dict) else (),
+        interleave=store.interleave if store else None,
         arrivals=_sound(TypeAdapter(Arrival), arrivals if isinstance(arrivals, list) else [arrivals], folder),
         faults=_sound(TypeAdapter(Fault), data.get("faults"), folder),
         starts_s=_starts_s(data.get("faults"), folder),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tem_sim.pipeline.ports import Unavailable
 from tem_sim.sim.kernel import Kernel, Node
 from tem_sim.sim.publishing import Client
+from tem_sim.sim.watch import doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,13 @@ class Strike:
     nodes: frozenset[str]
     nth: int
     act: Callable[[Node], None]
+    # Of the edges between statements: those of this function of the pipeline only.
+    label: str | None = None
     passed: int = 0
 
-    def passes(self, node: Node) -> bool:
+    def passes(self, node: Node, label: str) -> bool:
         """Count a passing, if the node is one of the targets, and return whether it is the one to strike at."""
-        if node.name not in self.nodes:
+        if node.name not in self.nodes or self.label not in (None, label):
             return False
         self.passed += 1
         return self.passed == self.nth
@@ -79,7 +82,8 @@ class SimFailpoints:
         thread = self.kernel.current
         if thread is None or thread.dead:
             return
-        struck = [strike for strike in self._armed[edge] if strike.passes(thread.node)]
+        label = doing()
+        struck = [strike for strike in self._armed[edge] if strike.passes(thread.node, label)]
         for strike in struck:
             strike.act(thread.node)
         if struck:

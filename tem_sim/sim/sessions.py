@@ -8,25 +8,22 @@ ends a transaction, and its statement is executed again.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from simpy.events import Event
 from sqlalchemy import Connection, Engine, Executable, event
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from tem_sim.pipeline.store import Store
 from tem_sim.scenario.store import Store as StoreModel
 from tem_sim.sim.kernel import Kernel, Node, SimThread
 from tem_sim.sim.locking import LOCKING, Locking
 from tem_sim.sim.pace import Pace
+from tem_sim.sim.pools import NodePool, Resting
 from tem_sim.sim.watch import Txn, Watch, failure
 
-# What SQLAlchemy's own pool says, whose place the simulated one takes; `3o7r` is the page on it.
-_POOL_TIMEOUT = "QueuePool limit of size {} overflow 0 reached, connection timed out, timeout {:.2f}"
 # Where a fault may come in, beside the edges of the pipeline's own code.
 Point = str
 
@@ -36,6 +33,8 @@ class Session:
     """One connection at work for one sim thread: from the beginning of a transaction to its end."""
 
     connection: Connection
+    # The driver's connection. SQLAlchemy forgets it when a dead thread's stack is unwound; the server does not.
+    driver: Any
     thread: SimThread
     txn: Txn
     # Executed on in this transaction, so that it may hold locks.
@@ -46,23 +45,9 @@ class Session:
     cut: Callable[[], BaseException] | None = None
 
     @property
-    def driver(self) -> Any:
-        """The driver's connection."""
-        return self.connection.connection.dbapi_connection
-
-    @property
     def node(self) -> Node:
         """Whose it is."""
         return self.thread.node
-
-
-@dataclass(eq=False, slots=True)
-class _NodePool:
-    """The connections of one node: those at rest, those in use, and who waits for one."""
-
-    idle: list[Connection] = field(default_factory=list)
-    used: int = 0
-    waiting: deque[Event] = field(default_factory=deque)
 
 
 class StatementStore(Store):
@@ -82,8 +67,6 @@ class StatementStore(Store):
         self.kernel = kernel
         self.watch = watch
         self.pace = pace
-        self.pool_size = model.pool.size
-        self.pool_timeout_s = model.pool.timeout_s
         self.locking: Locking = LOCKING[self.dialect](kernel, self._may_move, model.lock_timeout_s)
         # Called by the thread that passes a point: `connect`, where there is no session yet, `before_statement`,
         # `after_statement`, `before_commit` or `after_commit`. They may kill or freeze the node, `cut` the session, or
@@ -92,10 +75,12 @@ class StatementStore(Store):
         self.sessions: dict[SimThread, Session] = {}
         watch.open_of = lambda thread: self.sessions[thread].txn if thread in self.sessions else None
         self._reader = reader
-        self._pools: dict[str, _NodePool] = {}
+        self._model = model
+        self._pools: dict[str, NodePool] = {}
         self._orphans: list[Session] = []
         self._hook(engine)
-        kernel.on_kill.append(self._lose)
+        kernel.on_thread_kill.append(self._lose)
+        kernel.on_kill.append(self._lose_pool)
 
     # --- transactions
 
@@ -121,47 +106,43 @@ class StatementStore(Store):
             return super().execute_many(connection, statement, rows)
         return sum(connection.execute(statement, row).rowcount for row in rows)
 
+    def pool(self, node: str) -> NodePool:
+        """Return the connection pool of a node."""
+        found = self._pools.get(node)
+        if found is None:
+            size, timeout_s = self._model.pool.size, self._model.pool.timeout_s
+            found = self._pools[node] = NodePool(self.kernel, size, timeout_s)
+        return found
+
     def _open(self, thread: SimThread) -> Session:
-        pool = self._pools.setdefault(thread.node.name, _NodePool())
-        self._wait_for_place(pool)
+        pool = self.pool(thread.node.name)
+        pool.take(thread)
         if pool.idle:
-            connection = pool.idle.pop()
+            resting = pool.idle.pop()
         else:
             try:
-                connection = self._connect(thread)
+                resting = Resting(self._connect(thread))
             except BaseException:
-                self._give_place(thread.node.name)
+                pool.give(thread)
                 raise
-        session = Session(connection, thread, self.watch.opened())
+        connection = resting.connection
+        session = Session(connection, connection.connection.dbapi_connection, thread, self.watch.opened())
+        session.cut = resting.cut
         self.sessions[thread] = session
         self.watch.note("begin", session.txn)
         return session
 
-    def _wait_for_place(self, pool: _NodePool) -> None:
-        if pool.used < self.pool_size:
-            pool.used += 1
-            return
-        turn = Event(self.kernel.env)
-        pool.waiting.append(turn)
-        self.kernel.call_later(self.pool_timeout_s, lambda: None if turn.triggered else turn.succeed("timeout"))
-        if self.kernel.wait(turn) == "timeout":
-            pool.waiting.remove(turn)
-            raise PoolTimeout(_POOL_TIMEOUT.format(self.pool_size, self.pool_timeout_s), code="3o7r")
-
-    def _give_place(self, node: str) -> None:
-        """Let the next one have the place in the pool, if anybody waits for it."""
-        pool = self._pools[node]
-        while pool.waiting:
-            turn = pool.waiting.popleft()
-            if not turn.triggered:
-                turn.succeed("turn")
-                return
-        pool.used -= 1
-
     def _connect(self, thread: SimThread) -> Connection:
         self.pace.pause(thread, "connect")
-        self._reach(thread, None, "connect", "")
-        connection = self.engine.connect()
+        base: Any = self.engine.dialect.loaded_dbapi.Error
+        try:
+            self._reach(thread, None, "connect", "")
+            connection = self.engine.connect()
+        except (base, DBAPIError) as error:
+            self.watch.note("connect", error=failure(error))
+            if isinstance(error, DBAPIError):
+                raise
+            raise DBAPIError.instance(None, None, error, base, dialect=self.engine.dialect) from error
         self.watch.note("connect")
         return connection
 
@@ -169,24 +150,19 @@ class StatementStore(Store):
         if session.thread.dead:
             return
         self.sessions.pop(session.thread, None)
+        pool = self.pool(session.node.name)
         if session.connection.closed or session.connection.invalidated or session.cut is not None:
             with suppress(Exception):
                 session.connection.invalidate()
             session.connection.close()
+            # One that is found dead tells SQLAlchemy's pool that those opened before it may be, too.
+            self._close([resting for resting in pool.idle if resting.cut is not None])
+            pool.idle = [resting for resting in pool.idle if resting.cut is None]
         else:
-            self._pools[session.node.name].idle.append(session.connection)
-        self._give_place(session.node.name)
+            pool.idle.append(Resting(session.connection))
+        pool.give(session.thread)
 
     # --- faults
-
-    def add_place(self, node: str, places: int) -> None:
-        """Give the pool of a node more places, or take some away; those in use stay in use."""
-        pool = self._pools.setdefault(node, _NodePool())
-        pool.used -= places
-        for _ in range(places):
-            if pool.waiting and pool.used < self.pool_size:
-                pool.used += 1
-                self._give_place(node)
 
     def cut(self, session: Session, why: Callable[[], BaseException]) -> None:
         """Close a session's connection at the server's end: its transaction is undone, its next use raises `why()`."""
@@ -194,47 +170,49 @@ class StatementStore(Store):
             session.cut = why
             self._undo(session)
 
-    def cut_idle(self) -> int:
-        """Close all connections at rest, as a restart of the server does; return how many."""
-        count = 0
-        for pool in self._pools.values():
-            for connection in pool.idle:
-                connection.invalidate()
-                connection.close()
-                count += 1
-            pool.idle.clear()
-        return count
+    def cut_idle(self, nodes: Container[str], why: Callable[[], BaseException]) -> int:
+        """Close these nodes' connections at rest at the server's end; who takes one finds out. Return how many."""
+        resting = [one for name, pool in self._pools.items() if name in nodes for one in pool.idle if one.cut is None]
+        for one in resting:
+            one.cut = why
+        return len(resting)
 
     def _undo(self, session: Session) -> None:
-        driver = session.driver
         with suppress(Exception):
-            driver.rollback()
+            session.driver.rollback()
         session.txn.changes.clear()
         session.busy = False
         self.locking.ended()
 
-    def _lose(self, node: Node) -> None:
-        """Keep the sessions of a killed node as the server sees them, until it notices that the client is gone."""
-        lost = [session for thread, session in self.sessions.items() if thread.node is node]
-        pool = self._pools.pop(node.name, _NodePool())
-        for session in lost:
-            del self.sessions[session.thread]
-            self._orphans.append(session)
-        for thread in [session.thread for session in lost]:
-            self.locking.leave(thread)
+    def _lose(self, thread: SimThread) -> None:
+        """Keep the session of a killed thread as the server sees it, until that notices that the client is gone."""
+        if thread.node.name in self._pools:
+            self._pools[thread.node.name].give(thread)
+        session = self.sessions.pop(thread, None)
+        if session is None:
+            return
+        self._orphans.append(session)
+        self.locking.leave(thread)
 
         def notice() -> None:
-            for session in lost:
-                if session in self._orphans:
-                    self._orphans.remove(session)
-                    self._undo(session)
-                    session.connection.invalidate()
-                    session.connection.close()
-            for connection in pool.idle:
-                connection.invalidate()
-                connection.close()
+            if session in self._orphans:
+                self._orphans.remove(session)
+                self._undo(session)
+                with suppress(Exception):
+                    session.driver.close()
 
-        self.kernel.call_later(node.connections_close_after_s, notice)
+        self.kernel.call_later(thread.node.connections_close_after_s, notice)
+
+    def _lose_pool(self, node: Node) -> None:
+        pool = self._pools.pop(node.name, None)
+        if pool is not None:
+            self._close(pool.idle)
+
+    def _close(self, resting: Iterable[Resting]) -> None:
+        for one in resting:
+            with suppress(Exception):
+                one.connection.invalidate()
+                one.connection.close()
 
     # --- what SQLAlchemy asks
 
@@ -292,6 +270,7 @@ class StatementStore(Store):
                 self.watch.forget()
                 try:
                     self.locking.park(session, refusal, began_s)
+                    self.pace.again(session.thread)
                 except Exception as error:
                     self._note_failure(session, statement, error, self.kernel.now - began_s)
                     raise
@@ -373,10 +352,10 @@ class StatementStore(Store):
 
     def close(self) -> None:
         """Close every connection."""
-        open_ = [session.connection for session in (*self.sessions.values(), *self._orphans)]
-        for connection in [*open_, *(one for pool in self._pools.values() for one in pool.idle)]:
+        for session in (*self.sessions.values(), *self._orphans):
             with suppress(Exception):
-                connection.invalidate()
-                connection.close()
+                session.driver.close()
+        for pool in self._pools.values():
+            self._close(pool.idle)
         self._reader.dispose()
         super().close()

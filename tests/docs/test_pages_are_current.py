@@ -9,8 +9,8 @@ from doc_pages import PAGES, ROOT, anchors, generated, links, name_of, prose
 
 from tem_sim.analysis.metrics import METRICS
 from tem_sim.checks.registry import CHECKS
-from tem_sim.pipeline.ports import EDGES
 from tem_sim.plots.files import MORE_PLOTS, PLOTS
+from tem_sim.scenario.faults.base import ALL_EDGES
 
 DOCS = ROOT / "docs"
 
@@ -61,7 +61,7 @@ def test_every_fault_has_its_section_on_the_page_of_its_family_once() -> None:
 
 def test_every_edge_has_its_row_in_order() -> None:
     table = prose(DOCS / "faults.md").partition("### The edges")[2].partition("### Targets")[0]
-    assert tuple(name for name, _ in first_cells(table)) == EDGES
+    assert tuple(name for name, _ in first_cells(table)) == ALL_EDGES
 
 
 def test_every_file_is_listed_once_and_every_listed_file_exists() -> None:

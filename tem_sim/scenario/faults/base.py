@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, ClassVar
 
 from pydantic import Field, WithJsonSchema, model_validator
@@ -14,8 +15,22 @@ from tem_sim.scenario.quantities import Duration, PositiveCount, PositiveDuratio
 GROUPS = ("workers", "*")
 CLOCKED = ("worker", "beat", "api", "gateway")
 
+# Where a fault may come in between the statements of a transaction. After a commit: it is done, its answer is not back.
+STATEMENT_EDGES = ("before_statement", "after_statement", "before_commit", "after_commit")
+ALL_EDGES = (*EDGES, *STATEMENT_EDGES)
+
 AT = "When it begins."
 FOR = "How long it lasts."
+
+
+def names_function(label: str) -> bool:
+    """Whether a label such as `settle.settle` names a function of the pipeline, as the frame `steps` does."""
+    module, _, name = label.partition(".")
+    try:
+        found = import_module(f"tem_sim.pipeline.{module}")
+    except ImportError:
+        return False
+    return name.isidentifier() and callable(getattr(found, name, None))
 
 
 class Window(Model):
@@ -42,7 +57,7 @@ class Window(Model):
         return f"from {self.at_s:g} s for {self.for_s:g} s"
 
 
-Edge = Annotated[str, WithJsonSchema({"enum": list(EDGES)})]
+Edge = Annotated[str, WithJsonSchema({"enum": list(ALL_EDGES)})]
 
 
 class Triggered(Model):
@@ -59,6 +74,11 @@ class Triggered(Model):
     )
     edge: Edge | None = Field(None, description="The step of the lifecycle at which it strikes whoever passes.")
     nth: PositiveCount = Field(1, description="With edge: at which passing it strikes, counted over all targets.")
+    label: str | None = Field(
+        None,
+        description="With an edge of the statements: count only those of this function of the pipeline, such as "
+        "`settle.settle`, as the frame `steps` names it.",
+    )
 
     shade: ClassVar[str]
     strikes: ClassVar[tuple[str, ...]] = CLOCKED
@@ -76,7 +96,8 @@ class Triggered(Model):
     def when(self) -> str:
         """Say when it happens."""
         if self.edge is not None:
-            return f"at {self.edge}, passing {self.nth}"
+            of = "" if self.label is None else f" of {self.label}"
+            return f"at {self.edge}{of}, passing {self.nth}"
         if self.rate_per_s is not None:
             until = "" if self.until_s is None else f" until {self.until_s:g} s"
             return f"{self.rate_per_s:g} times per s from {self.start_s:g} s{until}"
@@ -106,4 +127,8 @@ class Triggered(Model):
             strays.append(Broken(("until",), f"must be after from ({self.from_s or 0:g} s)", self.until_s))
         if self.edge is None and self.nth != 1:
             strays.append(Broken(("nth",), "goes with edge only", self.nth))
+        if self.label is not None and self.edge not in STATEMENT_EDGES:
+            strays.append(Broken(("label",), f"goes with edge: {', '.join(STATEMENT_EDGES)} only", self.label))
+        elif self.label is not None and not names_function(self.label):
+            strays.append(Broken(("label",), "must be a function of the pipeline, such as settle.settle", self.label))
         return strays

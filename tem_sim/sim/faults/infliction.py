@@ -31,6 +31,8 @@ class Infliction:
         kernel, fault = self.world.kernel, self.fault
 
         def start() -> None:
+            if self.is_over:
+                return
             activation = self.log(fault.target)
             activation.detail = begin()
 
@@ -52,12 +54,23 @@ class Infliction:
         """Return the nodes that the fault's target means."""
         return [self.world.kernel.node(name) for name in self.world.targets(self.fault.target)]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all faults have been ended, this one with them; a fault of its own kind must look before it acts."""
+        return self.world.is_healed
+
     def strike(self, act: Callable[[Node], None]) -> None:
         """Strike the target nodes at the fault's time, at a random rate, or at a lifecycle edge."""
         kernel, fault = self.world.kernel, self.fault
+        strike = act
+
+        def act(node: Node) -> None:
+            if not self.is_over:
+                strike(node)
+
         if fault.edge is not None:
             names = frozenset(node.name for node in self.nodes())
-            self.world.failpoints.arm(fault.edge, Strike(names, fault.nth, act))
+            self.world.failpoints.arm(fault.edge, Strike(names, fault.nth, act, fault.label))
         elif fault.rate_per_s is not None:
             self._strike_at_random(act)
         else:
