@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from tem_sim.pipeline.polling import Polling
 from tem_sim.pipeline.tasks import (
@@ -16,10 +17,25 @@ from tem_sim.pipeline.tasks import (
 from tem_sim.sim.kernel import Node
 from tem_sim.sim.task_run import run_task
 
+# A periodic task, run with a process's own view of the pipeline under that process's name.
+Task: TypeAlias = Callable[[Pipeline, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How late a tick does its work, drawn anew for each, and whether the next may begin meanwhile."""
+
+    draw_s: Callable[[], float]
+    overlap: bool
+
 
 @dataclass
 class Beat:
-    """One scheduler. A second one beside it is a fault, and one that real deployments have."""
+    """One scheduler. A second one beside it is a fault, and one that real deployments have.
+
+    `late` are the faults that make its ticks late, `routed` those that send its tasks elsewhere instead of running
+    them, by the hand that does so. `fires_missed_since_s` is set for the next start only: since when it was away.
+    """
 
     node: Node
     pipe: Pipeline
@@ -28,19 +44,25 @@ class Beat:
     relay_every_s: float
     phase_s: float = 0.0
     retry_floor_s: float | None = None
+    late: dict[object, Lateness] = field(default_factory=dict)
+    routed: dict[object, Callable[[Task], None]] = field(default_factory=dict)
+    fires_missed_since_s: float | None = None
 
     def start(self) -> None:
         """Start ticking, on the grid that the phase sets, whenever it is started."""
         self.node.revive()
-        name = self.node.name
         retry = Polling(period_s=self.retry_every_s, floor_s=self.retry_floor_s)
-        self._tick("retry", retry, lambda: retry_failed_events(self.pipe, actor=name))
-        self._tick("rescue", Polling(period_s=self.rescue_every_s), lambda: rescue_lost_events(self.pipe, actor=name))
+        self._tick("retry", retry, lambda pipe, actor: retry_failed_events(pipe, actor=actor))
+        rescue = Polling(period_s=self.rescue_every_s)
+        self._tick("rescue", rescue, lambda pipe, actor: rescue_lost_events(pipe, actor=actor))
         if self.pipe.settings.outbox:
-            self._tick("relay", Polling(period_s=self.relay_every_s), lambda: relay_notifications(self.pipe))
+            self._tick("relay", Polling(period_s=self.relay_every_s), lambda pipe, actor: relay_notifications(pipe))
+        self.fires_missed_since_s = None
 
-    def _tick(self, name: str, polling: Polling, task: Callable[[], int]) -> None:
+    def _tick(self, name: str, polling: Polling, task: Task) -> None:
         kernel, every_s, limit = self.node.kernel, polling.period_s, self.pipe.settings.requeue_limit
+        for _ in range(self._missed(every_s)):
+            self.node.spawn(name, lambda: self._run(task))
 
         def run() -> None:
             # The grid reaches back before the phase: a beat that starts between two of its points waits for the next.
@@ -52,6 +74,35 @@ class Beat:
                     # A tick that overruns its period swallows the ticks it missed; none is fired late in a bunch.
                     tick = max(tick, math.floor((kernel.now - self.phase_s) / every_s)) + 1
                     kernel.sleep(max(0.0, self.phase_s + tick * every_s - kernel.now))
-                wait_s = polling.next_wait_s(wait_s, run_task(kernel, task) or 0, limit)
+                wait_s = polling.next_wait_s(wait_s, self._fire(name, task), limit)
 
         self.node.spawn(name, run)
+
+    def _missed(self, every_s: float) -> int:
+        """Return how many ticks of a period were missed, where those are made up for."""
+        if self.fires_missed_since_s is None:
+            return 0
+        ticks = (
+            math.floor((at_s - self.phase_s) / every_s) for at_s in (self.node.kernel.now, self.fires_missed_since_s)
+        )
+        return next(ticks) - next(ticks)
+
+    def _fire(self, name: str, task: Task) -> int:
+        """Do what a tick is for, or see to it that it will be done; return how many rows that has moved by now."""
+        for send in self.routed.values():
+            send(task)
+            return 0
+        if not self.late:
+            return self._run(task)
+        late_s = sum(lateness.draw_s() for lateness in self.late.values())
+        if any(lateness.overlap for lateness in self.late.values()):
+            self.node.spawn(name, lambda: self._run_late(late_s, task))
+            return 0
+        return self._run_late(late_s, task)
+
+    def _run_late(self, late_s: float, task: Task) -> int:
+        self.node.kernel.sleep(late_s)
+        return self._run(task)
+
+    def _run(self, task: Task) -> int:
+        return run_task(self.node.kernel, lambda: task(self.pipe, self.node.name)) or 0

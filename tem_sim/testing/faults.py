@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import JsonValue, TypeAdapter
 
 from tem_sim.pipeline.ports import EDGES
+from tem_sim.pipeline.settings import WriteGuard
 from tem_sim.scenario.faults.kinds import AnyFault, Fault
 from tem_sim.testing.pieces import Section, or_off, section, shares, times_s
 
 _adapter: TypeAdapter[AnyFault] = TypeAdapter(Fault)
+# What makes a fault for so many workers and that horizon.
+_Make: TypeAlias = Callable[[int, float], SearchStrategy[Section]]
 
 
 def fault_schedules(
@@ -68,7 +72,7 @@ def _broker_restart(workers: int, horizon_s: float) -> SearchStrategy[Section]:
 
 
 def _beat_doubled(workers: int, horizon_s: float) -> SearchStrategy[Section]:
-    return _window(horizon_s, {}, {"phase": times_s(0, 1, 0.1)})
+    return _window(horizon_s, {}, {"phase": times_s(0, 1, 0.1), "more": st.integers(1, 3)})
 
 
 def _wakeups_lost(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -96,7 +100,31 @@ def _leap_second(workers: int, horizon_s: float) -> SearchStrategy[Section]:
     return _window(horizon_s, {}, {"target": _targets(workers), "leap": st.sampled_from([1, -1])})
 
 
+def _more(always: dict[str, SearchStrategy[JsonValue]] | None = None, **sometimes: SearchStrategy[JsonValue]) -> _Make:
+    """Return what makes a fault with a window and these keys, of which the first are always given."""
+    return lambda workers, horizon_s: _window(horizon_s, always, sometimes)
+
+
+def _on_workers(
+    always: dict[str, SearchStrategy[JsonValue]] | None = None, **sometimes: SearchStrategy[JsonValue]
+) -> _Make:
+    """Return the same for a fault that strikes one worker or all of them."""
+    return lambda workers, horizon_s: _window(horizon_s, {"target": _of_workers(workers), **(always or {})}, sometimes)
+
+
+def _on_nodes(
+    always: dict[str, SearchStrategy[JsonValue]] | None = None, **sometimes: SearchStrategy[JsonValue]
+) -> _Make:
+    """Return the same for a fault that strikes any node, or several."""
+    return lambda workers, horizon_s: _window(horizon_s, {"target": _targets(workers), **(always or {})}, sometimes)
+
+
 # --- faults with a trigger
+
+
+def _worker_stop(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    what = section({"target": _of_workers(workers)}, {"grace": times_s(0, 20), "restart_after": or_off(times_s(0, 10))})
+    return st.tuples(_triggers(horizon_s), what).map(_joined)
 
 
 def _clock_step(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -113,9 +141,11 @@ def _worker_pause(workers: int, horizon_s: float) -> SearchStrategy[Section]:
 
 
 def _triggered(workers: int, horizon_s: float, what: SearchStrategy[Section]) -> SearchStrategy[Section]:
-    target = section({"target": _targets(workers)})
-    triggers = st.one_of(section({"at": _starts_s(horizon_s)}), _at_edge(), _at_random(horizon_s))
-    return st.tuples(target, triggers, what).map(_joined)
+    return st.tuples(section({"target": _targets(workers)}), _triggers(horizon_s), what).map(_joined)
+
+
+def _triggers(horizon_s: float) -> SearchStrategy[Section]:
+    return st.one_of(section({"at": _starts_s(horizon_s)}), _at_edge(), _at_random(horizon_s))
 
 
 def _joined(parts: tuple[Section, ...]) -> Section:
@@ -140,12 +170,16 @@ def _targets(workers: int) -> SearchStrategy[JsonValue]:
     return st.sampled_from([*named, "workers", "beat", "api", "gateway", "*"])
 
 
-_KINDS: dict[str, Callable[[int, float], SearchStrategy[Section]]] = {
+def _of_workers(workers: int) -> SearchStrategy[JsonValue]:
+    return st.sampled_from([*(f"worker-{number}" for number in range(1, workers + 1)), "workers"])
+
+
+_KINDS: dict[str, _Make] = {
     "outage": _outage,
     "broker_restart": _broker_restart,
     "worker_death": _worker_death,
     "worker_pause": _worker_pause,
-    "beat_stopped": _outage,
+    "beat_stopped": _more(missed=st.sampled_from(["skipped", "fired"])),
     "beat_doubled": _beat_doubled,
     "wakeups_lost": _wakeups_lost,
     "gateway_disconnect": _gateway_disconnect,
@@ -154,5 +188,19 @@ _KINDS: dict[str, Callable[[int, float], SearchStrategy[Section]]] = {
     "clock_frozen": _clock_frozen,
     "clock_resolution": _clock_resolution,
     "leap_second": _leap_second,
+    "worker_stop": _worker_stop,
+    "out_of_memory": _on_workers(
+        probability=shares(), kills=st.sampled_from(["node", "child"]), restart_after=or_off(times_s(0, 10))
+    ),
+    "worker_slow": _on_nodes(factor=st.integers(1, 50)),
+    "old_version": _on_workers({"write_guard": st.sampled_from(list(WriteGuard))}, lease=times_s(1, 60)),
+    "forked_seed": _on_workers(),
+    "beat_late": _more({"by": times_s(0, 5, 0.1)}, overlap=st.booleans()),
+    "beat_misrouted": _more(),
+    "swizzle": _on_nodes(fraction=shares()),
+    "rolling_restart": _on_workers(grace=times_s(0, 20), restart_after=times_s(0, 10)),
+    "bisect": _on_nodes(fraction=shares(), skew=times_s(-60, 60)),
+    "flap": _on_nodes({"every": times_s(1, 30)}, down=shares(0.05), by=st.sampled_from(["pause", "death"])),
+    "correlated": _on_workers(within=times_s(0, 1, 0.1), messages=st.sampled_from(["kept", "lost"])),
 }
 FAULT_KINDS = tuple(_KINDS)

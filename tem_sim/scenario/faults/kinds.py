@@ -6,12 +6,22 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from tem_sim.scenario.faults.broker import BrokerRestart, WakeupsLost
+from tem_sim.scenario.faults.broker import BrokerFrozen, BrokerRestart, QueueFull
 from tem_sim.scenario.faults.clock import ClockFrozen, ClockResolution, ClockSkew, ClockStep, LeapSecond
+from tem_sim.scenario.faults.code import ForkedSeed, OldVersion
+from tem_sim.scenario.faults.composite import Bisect, Correlated, Flap, RollingRestart, Swizzle
+from tem_sim.scenario.faults.consumers import ChildDeath, ConsumerDeaf, PopThenDie
 from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.faults.gateway import GatewayDisconnect
-from tem_sim.scenario.faults.process import WorkerDeath, WorkerPause
-from tem_sim.scenario.faults.scheduler import BeatDoubled, BeatStopped
+from tem_sim.scenario.faults.process import OutOfMemory, WorkerDeath, WorkerPause, WorkerSlow, WorkerStop
+from tem_sim.scenario.faults.scheduler import BeatDoubled, BeatLate, BeatMisrouted, BeatStopped
+from tem_sim.scenario.faults.wakeups import (
+    PublishUnanswered,
+    WakeupsDelayed,
+    WakeupsDuplicated,
+    WakeupsLost,
+    WakeupsReordered,
+)
 
 AnyFault = (
     Outage
@@ -27,6 +37,27 @@ AnyFault = (
     | ClockFrozen
     | ClockResolution
     | LeapSecond
+    | BrokerFrozen
+    | QueueFull
+    | WakeupsDuplicated
+    | WakeupsReordered
+    | WakeupsDelayed
+    | PublishUnanswered
+    | ChildDeath
+    | ConsumerDeaf
+    | PopThenDie
+    | WorkerStop
+    | OutOfMemory
+    | WorkerSlow
+    | OldVersion
+    | ForkedSeed
+    | BeatLate
+    | BeatMisrouted
+    | Swizzle
+    | RollingRestart
+    | Bisect
+    | Flap
+    | Correlated
 )
 Fault = Annotated[AnyFault, Field(discriminator="kind")]
 

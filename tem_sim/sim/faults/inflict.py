@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tem_sim.sim.faults import broker, clock, downstream, gateway, process, scheduler
+from tem_sim.sim.faults import (
+    broker,
+    clock,
+    code,
+    composite,
+    consumers,
+    downstream,
+    gateway,
+    process,
+    scheduler,
+    wakeups,
+)
 from tem_sim.sim.faults.infliction import Infliction
 
 INFLICT: dict[str, Callable[[Infliction, Any], None]] = {
@@ -19,11 +30,32 @@ INFLICT: dict[str, Callable[[Infliction, Any], None]] = {
     "worker_pause": process.worker_pause,
     "beat_stopped": scheduler.beat_stopped,
     "beat_doubled": scheduler.beat_doubled,
-    "wakeups_lost": broker.wakeups_lost,
+    "wakeups_lost": wakeups.wakeups_lost,
     "gateway_disconnect": gateway.gateway_disconnect,
     "clock_skew": clock.clock_skew,
     "clock_step": clock.clock_step,
     "clock_frozen": clock.clock_frozen,
     "clock_resolution": clock.clock_resolution,
     "leap_second": clock.leap_second,
+    "worker_stop": process.worker_stop,
+    "out_of_memory": process.out_of_memory,
+    "worker_slow": process.worker_slow,
+    "old_version": code.old_version,
+    "forked_seed": code.forked_seed,
+    "beat_late": scheduler.beat_late,
+    "beat_misrouted": scheduler.beat_misrouted,
+    "swizzle": composite.in_parts,
+    "rolling_restart": composite.in_parts,
+    "bisect": composite.in_parts,
+    "flap": composite.in_parts,
+    "correlated": composite.correlated,
+    "broker_frozen": broker.broker_frozen,
+    "queue_full": broker.queue_full,
+    "wakeups_duplicated": wakeups.wakeups_duplicated,
+    "wakeups_reordered": wakeups.wakeups_reordered,
+    "wakeups_delayed": wakeups.wakeups_delayed,
+    "publish_unanswered": wakeups.publish_unanswered,
+    "child_death": consumers.child_death,
+    "consumer_deaf": consumers.consumer_deaf,
+    "pop_then_die": consumers.pop_then_die,
 }

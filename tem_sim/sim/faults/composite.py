@@ -1,0 +1,50 @@
+"""How faults that are made of others strike: each part as it would alone, under the number of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tem_sim.sim.faults.infliction import Infliction
+
+if TYPE_CHECKING:
+    from tem_sim.pipeline.ports import Random
+    from tem_sim.scenario.faults.composite import Correlated, Part
+
+
+class Composite(Protocol):
+    """A fault that knows its parts, once it is known who its targets are."""
+
+    def parts(self, names: Sequence[str], luck: Random) -> list[Part]:
+        """Return its parts, each with its time."""
+        ...
+
+
+def in_parts(at: Infliction, fault: Composite) -> None:
+    """Inflict all parts of a fault, whose times its own luck decides here and now."""
+    for number, part in enumerate(fault.parts([node.name for node in at.nodes()], at.luck)):
+        _inflict(at, number, part)
+
+
+def correlated(at: Infliction, fault: Correlated) -> None:
+    """Restart the broker, and kill whichever of the targets is at work when its time comes; any, if none is."""
+    world = at.world
+    _inflict(at, 0, fault.restart())
+    dies_s = fault.at_s + at.luck.random() * fault.within_s
+
+    def die() -> None:
+        names = [node.name for node in at.nodes() if node.alive]
+        victims = [name for name in names if world.workers[name].busy] or names
+        draw = at.luck.random()
+        if victims:
+            # From now on time is counted from here.
+            _inflict(at, 1, fault.death(victims[int(draw * len(victims))], 0.0))
+
+    world.kernel.call_later(dies_s, die)
+
+
+def _inflict(at: Infliction, number: int, part: Part) -> None:
+    # The list of all kinds has those of this file, too.
+    from tem_sim.sim.faults.inflict import INFLICT
+
+    INFLICT[part.kind](Infliction(at.world, at.number, part, number), part)
