@@ -140,8 +140,20 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(data=st.data(), failing=st.sets(st.integers(1, 12)))
     def settle(self, data: st.DataObject, failing: set[int]) -> None:
         """Let a worker end some of its attempts, whether they are still its own or not."""
-        worker = data.draw(st.sampled_from(sorted({worker for worker, _ in self.held})))
-        his = [claimed for owner, claimed in self.held if owner == worker]
+        self._settle_some(data, self.held, failing)
+
+    @precondition(lambda self: self._outlived())
+    @rule(data=st.data(), failing=st.sets(st.integers(1, 12)))
+    def settle_late(self, data: st.DataObject, failing: set[int]) -> None:
+        """Let a worker end attempts whose rows have been taken from it."""
+        self._settle_some(data, self._outlived(), failing)
+
+    def _outlived(self) -> list[tuple[str, ClaimedEvent]]:
+        return [(worker, claimed) for worker, claimed in self.held if not self.reference.owns(worker, claimed)]
+
+    def _settle_some(self, data: st.DataObject, held: list[tuple[str, ClaimedEvent]], failing: set[int]) -> None:
+        worker = data.draw(st.sampled_from(sorted({worker for worker, _ in held})))
+        his = [claimed for owner, claimed in held if owner == worker]
         drawn = data.draw(st.lists(st.sampled_from(his), unique=True, min_size=1))
         # Two claims of one event by one worker are two tasks, and settle apart.
         batch = list({claimed.event_id: claimed for claimed in drawn}.values())
@@ -193,7 +205,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Let all leases run out and a worker claim what is taken back: who held it before does not know."""
         self.now = round(self.now + (self.chosen.lease_s or 0.0), 6)
         self.rescue()
-        self.claim(worker, 4)
+        # All there is: what was queued before would else be claimed in its place.
+        self.claim(worker, len(self.reference.events))
 
     @precondition(lambda self: self.chosen.sweep_after_s is not None)
     @rule()
