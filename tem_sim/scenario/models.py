@@ -237,6 +237,12 @@ class Scenario(Model):
         "drained",
         description="End when every event is terminal, its user told and the faults over, or only at the horizon.",
     )
+    heal_at_s: Off[PositiveDuration] = Field(
+        None,
+        alias="heal_at",
+        description="When all faults end, whatever is left of them, and every node that is down is started again; from "
+        "then on the checks of liveness hold the run to their bounds. `off` for no such time.",
+    )
     arrivals: Annotated[Some[Arrival], BeforeValidator(_listed), OrOne()] = Field(
         description="When events arrive: one process, or a list of them."
     )
@@ -284,7 +290,8 @@ class Scenario(Model):
         ends_s = [
             self.horizon_s if fault.over_s is None else fault.over_s for fault in self.faults if not _waits(fault)
         ]
-        return min(self.horizon_s, max(ends_s, default=0.0))
+        healed_s = self.horizon_s if self.heal_at_s is None else self.heal_at_s
+        return min(self.horizon_s, healed_s, max(ends_s, default=0.0))
 
     def warnings(self) -> tuple[str, ...]:
         """Return what is allowed and yet likely not what was meant, a sentence each."""

@@ -97,6 +97,10 @@ class Node:
         for action in deferred:
             self.when_awake(action)
 
+    def wake(self) -> None:
+        """End the pause that the node is in, if it is in one."""
+        self._wake(self._paused_until)
+
     def when_awake(self, action: Callable[[], object]) -> None:
         """Do something to the node, at once or when it is no longer frozen, in the order of asking."""
         if self.paused:

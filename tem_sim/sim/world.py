@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 import threading
 from collections import Counter, defaultdict
@@ -192,7 +193,9 @@ class World:
         return [target]
 
     def kill(self, name: str) -> None:
-        """Kill a node as SIGKILL does."""
+        """Kill a node as SIGKILL does; once all faults are over, nobody does."""
+        if self.is_healed:
+            return
         if name == "gateway":
             self.gateway.close()
         else:
@@ -254,6 +257,24 @@ class World:
             pipe = each(pipe)
         self.workers[name].pipe = pipe
 
+    @property
+    def is_healed(self) -> bool:
+        """Whether all faults are over for good."""
+        return not math.isinf(self.faults.healed_s)
+
+    def heal(self) -> None:
+        """End all faults, whatever is left of them, and start every node again that is down or on its way there."""
+        leaving = [name for name, worker in self.workers.items() if worker.on_exit is not None]
+        self.faults.heal(self.kernel.now)
+        self._held.clear()
+        for node in list(self.kernel.nodes.values()):
+            node.clock.set_right()
+            node.wake()
+            if node.name in leaving:
+                node.kill()
+        for name in (*self.workers, *self.beats, "api", "gateway"):
+            self.start_node(name)
+
     # --- the run
 
     def run(self) -> None:
@@ -267,6 +288,8 @@ class World:
         self.api.begin_load()
         for number, fault in enumerate(self.scenario.faults):
             INFLICT[fault.kind](Infliction(self, number, fault), fault)
+        if self.scenario.heal_at_s is not None:
+            self.kernel.call_later(self.scenario.heal_at_s, self.heal)
         self._look()
         reason = self.kernel.run(self.scenario.horizon_s)
         if reason != "horizon":

@@ -59,8 +59,7 @@ def consumer_deaf(at: Infliction, fault: ConsumerDeaf) -> None:
             consumer.deaf = False
             world.broker.dispatch()
 
-        if fault.for_s is not None:
-            world.kernel.call_later(fault.for_s, hear)
+        at.later(fault.for_s, hear)
 
     at.strike(deafen)
 

@@ -46,6 +46,20 @@ class Infliction:
 
         kernel.call_later(fault.at_s, start)
 
+    def later(self, delay_s: float | None, action: Callable[[], object]) -> None:
+        """Do what ends a strike after a delay (None: never), or when all faults are ended if that is sooner."""
+        done = False
+
+        def once() -> None:
+            nonlocal done
+            if not done:
+                done = True
+                action()
+
+        if delay_s is not None:
+            self.world.kernel.call_later(delay_s, once)
+        self.world.faults.at_heal.append(once)
+
     def log(self, target: str) -> Activation:
         """Log that the fault strikes a target now."""
         return self.world.faults.begin(self.number, self.fault, target, self.world.kernel.now)
@@ -62,19 +76,18 @@ class Infliction:
     def strike(self, act: Callable[[Node], None]) -> None:
         """Strike the target nodes at the fault's time, at a random rate, or at a lifecycle edge."""
         kernel, fault = self.world.kernel, self.fault
-        strike = act
 
-        def act(node: Node) -> None:
+        def strike(node: Node) -> None:
             if not self.is_over:
-                strike(node)
+                act(node)
 
         if fault.edge is not None:
             names = frozenset(node.name for node in self.nodes())
-            self.world.failpoints.arm(fault.edge, Strike(names, fault.nth, act, fault.label))
+            self.world.failpoints.arm(fault.edge, Strike(names, fault.nth, strike, fault.label))
         elif fault.rate_per_s is not None:
-            self._strike_at_random(act)
+            self._strike_at_random(strike)
         else:
-            kernel.call_later(fault.at_s, lambda: self._strike_all(act))
+            kernel.call_later(fault.at_s, lambda: self._strike_all(strike))
 
     def _strike_all(self, act: Callable[[Node], None]) -> None:
         for node in self.nodes():
