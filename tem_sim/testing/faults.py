@@ -68,7 +68,9 @@ def _outage(workers: int, horizon_s: float) -> SearchStrategy[Section]:
 
 
 def _broker_restart(workers: int, horizon_s: float) -> SearchStrategy[Section]:
-    return _window(horizon_s, {}, {"messages": st.sampled_from(["kept", "lost"])})
+    kept = section({}, {"messages": st.just("kept"), "undone": times_s(0, 5), "resubscribe_after": times_s(0, 5)})
+    what = st.one_of(kept, section({"messages": st.just("lost")}))
+    return st.tuples(_window(horizon_s), what).map(_joined)
 
 
 def _beat_doubled(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -122,9 +124,11 @@ def _on_nodes(
 # --- faults with a trigger
 
 
-def _worker_stop(workers: int, horizon_s: float) -> SearchStrategy[Section]:
-    what = section({"target": _of_workers(workers)}, {"grace": times_s(0, 20), "restart_after": or_off(times_s(0, 10))})
-    return st.tuples(_triggers(horizon_s), what).map(_joined)
+def _strikes_workers(**sometimes: SearchStrategy[JsonValue]) -> _Make:
+    """Return what makes a fault with a trigger and these keys, that strikes one worker or all of them."""
+    return lambda workers, horizon_s: st.tuples(
+        _triggers(horizon_s), section({"target": _of_workers(workers)}, sometimes)
+    ).map(_joined)
 
 
 def _clock_step(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -188,7 +192,7 @@ _KINDS: dict[str, _Make] = {
     "clock_frozen": _clock_frozen,
     "clock_resolution": _clock_resolution,
     "leap_second": _leap_second,
-    "worker_stop": _worker_stop,
+    "worker_stop": _strikes_workers(grace=times_s(0, 20), restart_after=or_off(times_s(0, 10))),
     "out_of_memory": _on_workers(
         probability=shares(), kills=st.sampled_from(["node", "child"]), restart_after=or_off(times_s(0, 10))
     ),
@@ -202,5 +206,14 @@ _KINDS: dict[str, _Make] = {
     "bisect": _on_nodes(fraction=shares(), skew=times_s(-60, 60)),
     "flap": _on_nodes({"every": times_s(1, 30)}, down=shares(0.05), by=st.sampled_from(["pause", "death"])),
     "correlated": _on_workers(within=times_s(0, 1, 0.1), messages=st.sampled_from(["kept", "lost"])),
+    "broker_frozen": _more(socket_timeout=or_off(times_s(0.5, 10))),
+    "queue_full": _more(room=st.integers(0, 20), policy=st.sampled_from(["reject_newest", "drop_oldest"])),
+    "wakeups_duplicated": _more(probability=shares(), gaps=st.lists(times_s(0, 90), min_size=1, max_size=4)),
+    "wakeups_reordered": _more(within=times_s(0.5, 30)),
+    "wakeups_delayed": _more({"countdown": times_s(0.5, 90)}),
+    "publish_unanswered": _more(probability=shares(), tries=st.integers(1, 5)),
+    "child_death": _strikes_workers(poison=st.booleans()),
+    "consumer_deaf": _strikes_workers(**{"for": times_s(0.5, 60)}),
+    "pop_then_die": _strikes_workers(probability=shares(), restart_after=or_off(times_s(0, 10))),
 }
 FAULT_KINDS = tuple(_KINDS)
