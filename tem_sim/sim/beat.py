@@ -47,6 +47,7 @@ class Beat:
     late: dict[object, Lateness] = field(default_factory=dict)
     routed: dict[object, Callable[[Task], None]] = field(default_factory=dict)
     fires_missed_since_s: float | None = None
+    _ticks: int = 0
 
     def start(self) -> None:
         """Start ticking, on the grid that the phase sets, whenever it is started."""
@@ -62,7 +63,7 @@ class Beat:
     def _tick(self, name: str, polling: Polling, task: Task) -> None:
         kernel, every_s, limit = self.node.kernel, polling.period_s, self.pipe.settings.requeue_limit
         for _ in range(self._missed(every_s)):
-            self.node.spawn(name, lambda: self._run(task))
+            self._beside(name, lambda: self._run(task))
 
         def run() -> None:
             # The grid reaches back before the phase: a beat that starts between two of its points waits for the next.
@@ -96,9 +97,14 @@ class Beat:
             return self._run(task)
         late_s = sum(lateness.draw_s() for lateness in self.late.values())
         if any(lateness.overlap for lateness in self.late.values()):
-            self.node.spawn(name, lambda: self._run_late(late_s, task))
+            self._beside(name, lambda: self._run_late(late_s, task))
             return 0
         return self._run_late(late_s, task)
+
+    def _beside(self, name: str, tick: Callable[[], int]) -> None:
+        """Let a tick run beside others, in a thread with a name of its own."""
+        self._ticks += 1
+        self.node.spawn(f"{name}.{self._ticks}", tick)
 
     def _run_late(self, late_s: float, task: Task) -> int:
         self.node.kernel.sleep(late_s)

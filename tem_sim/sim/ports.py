@@ -37,8 +37,9 @@ class NodeBroker:
         assert thread is not None
         if self.kernel.watch is not None:
             self.kernel.watch.note("wake", rows=count)
-        # A request bears the number of its first event, `api/request-17`; the scheduler's tasks bear none.
-        task, _, first_id = thread.name.rpartition("/")[2].partition("-")
+        # A request bears the number of its first event, `api/request-17`; of the scheduler's ticks those do that run
+        # beside others, `beat/retry.3`.
+        task, _, first_id = thread.name.rpartition("/")[2].partition(".")[0].partition("-")
         # A worker's slots are nothing but a number.
         task = "batch" if task.isdigit() else task
         sender = thread.node.clock.now(), thread.node.name, task, int(first_id or 0)

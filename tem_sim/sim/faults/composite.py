@@ -36,7 +36,7 @@ def correlated(at: Infliction, fault: Correlated) -> None:
         names = [node.name for node in at.nodes() if node.alive]
         victims = [name for name in names if world.workers[name].busy] or names
         draw = at.luck.random()
-        if victims:
+        if victims and not world.is_healed:
             # From now on time is counted from here.
             _inflict(at, 1, fault.death(victims[int(draw * len(victims))], 0.0))
 

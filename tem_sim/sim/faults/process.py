@@ -78,8 +78,9 @@ def out_of_memory(at: Infliction, fault: OutOfMemory) -> None:
         """Kill the caller, half-way through its call, if the event is too large; then this does not return."""
         thread = kernel.current
         assert thread is not None
-        ends_s = fault.at_s + fault.for_s
-        if not fault.at_s <= kernel.now < ends_s or thread.node.name not in names or not is_too_large(event):
+        if world.is_healed or not fault.at_s <= kernel.now < fault.at_s + fault.for_s:
+            return
+        if thread.node.name not in names or not is_too_large(event):
             return
         kernel.sleep(service_s / 2)
         activation = at.log(thread.node.name)
