@@ -82,6 +82,12 @@ class Store(Model):
         description="With interleave: statement, who goes on when several threads could; all but `random` leave the "
         "latencies of the store out.",
     )
+    idle_in_transaction_timeout_s: Off[PositiveDuration] = Field(
+        None,
+        alias="idle_in_transaction_timeout",
+        description="With interleave: statement, after how long without a statement the server ends a connection whose "
+        "transaction is open; `off` for never.",
+    )
     watch: Switch | None = Field(
         None,
         description="Keep every statement and every row it changed, for the checks of who did what; when left out, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simpy.events import Event
@@ -20,7 +19,7 @@ class Resting:
     """A connection that nobody uses, and, if the server has closed it meanwhile, what its next use is answered with."""
 
     connection: Connection
-    cut: Callable[[], BaseException] | None = None
+    cut: Exception | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +31,8 @@ class NodePool:
     timeout_s: float
     idle: list[Resting] = field(default_factory=list)
     taken: int = 0
+    # How often somebody found no place, and how often none became free in time.
+    waits: int = 0
     timeouts: int = 0
     # In the order of coming; a thread uses one connection at a time.
     _users: dict[SimThread, None] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class NodePool:
         if not self.is_full:
             self._users[thread] = None
             return
+        self.waits += 1
         turn = self._waiting[thread] = Event(self.kernel.env)
         self.kernel.call_later(self.timeout_s, lambda: self._give_up(thread, turn))
         if self.kernel.wait(turn) == "timeout":

@@ -8,24 +8,33 @@ ends a transaction, and its statement is executed again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.exc import DBAPIError
 
 from tem_sim.pipeline.store import Store
 from tem_sim.scenario.store import Store as StoreModel
+from tem_sim.sim.breakage import BREAKAGE, Breakage
 from tem_sim.sim.kernel import Kernel, Node, SimThread
 from tem_sim.sim.locking import LOCKING, Locking
 from tem_sim.sim.pace import Pace
 from tem_sim.sim.pools import NodePool, Resting
 from tem_sim.sim.watch import Txn, Watch, failure
 
-# Where a fault may come in, beside the edges of the pipeline's own code.
-Point = str
+# Where a fault may come in, beside the edges of the pipeline's own code, with the step that notes what it raises.
+Point = Literal["connect", "before_statement", "after_statement", "before_commit", "after_commit"]
+_ANSWERED: dict[Point, str] = {
+    "connect": "connect",
+    "before_statement": "statement",
+    "after_statement": "answer_lost",
+    "before_commit": "commit",
+    "after_commit": "answer_lost",
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -41,13 +50,19 @@ class Session:
     busy: bool = False
     # How long SQLite's BEGIN IMMEDIATE has waited, on behalf of the write that follows at once; None where none does.
     begun_after_s: float | None = None
-    # Why the server closed the connection: what the next use of it is answered with.
-    cut: Callable[[], BaseException] | None = None
+    # The server has closed the connection: what its next use is answered with.
+    cut: Exception | None = None
+    # How many statements have been sent on it, and come back.
+    uses: int = 0
 
     @property
     def node(self) -> Node:
         """Whose it is."""
         return self.thread.node
+
+
+def _driver_of(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 class StatementStore(Store):
@@ -68,16 +83,24 @@ class StatementStore(Store):
         self.watch = watch
         self.pace = pace
         self.locking: Locking = LOCKING[self.dialect](kernel, self._may_move, model.lock_timeout_s)
+        self.breakage: Breakage = BREAKAGE[self.dialect](reader)
         # Called by the thread that passes a point: `connect`, where there is no session yet, `before_statement`,
         # `after_statement`, `before_commit` or `after_commit`. They may kill or freeze the node, `cut` the session, or
-        # raise what the server would.
+        # raise the driver's own exception.
         self.at_point: list[Callable[[SimThread, Session | None, Point, str], None]] = []
+        # Asked about each commit: None if all is well, else whether it arrives before the connection is lost.
+        self.unheard: list[Callable[[Session], bool | None]] = []
+        # Who outside of the run holds the lock that all writers need.
+        self.held_outside = 0
         self.sessions: dict[SimThread, Session] = {}
         watch.open_of = lambda thread: self.sessions[thread].txn if thread in self.sessions else None
         self._reader = reader
         self._model = model
         self._pools: dict[str, NodePool] = {}
+        self._taken: Counter[str] = Counter()
         self._orphans: list[Session] = []
+        driver: Any = engine.dialect.loaded_dbapi
+        self._driver_error: type[Exception] = driver.Error
         self._hook(engine)
         kernel.on_thread_kill.append(self._lose)
         kernel.on_kill.append(self._lose_pool)
@@ -111,7 +134,7 @@ class StatementStore(Store):
         found = self._pools.get(node)
         if found is None:
             size, timeout_s = self._model.pool.size, self._model.pool.timeout_s
-            found = self._pools[node] = NodePool(self.kernel, size, timeout_s)
+            found = self._pools[node] = NodePool(self.kernel, size, timeout_s, taken=self._taken[node])
         return found
 
     def _open(self, thread: SimThread) -> Session:
@@ -126,7 +149,7 @@ class StatementStore(Store):
                 pool.give(thread)
                 raise
         connection = resting.connection
-        session = Session(connection, connection.connection.dbapi_connection, thread, self.watch.opened())
+        session = Session(connection, _driver_of(connection), thread, self.watch.opened())
         session.cut = resting.cut
         self.sessions[thread] = session
         self.watch.note("begin", session.txn)
@@ -134,15 +157,11 @@ class StatementStore(Store):
 
     def _connect(self, thread: SimThread) -> Connection:
         self.pace.pause(thread, "connect")
-        base: Any = self.engine.dialect.loaded_dbapi.Error
         try:
             self._reach(thread, None, "connect", "")
-            connection = self.engine.connect()
-        except (base, DBAPIError) as error:
-            self.watch.note("connect", error=failure(error))
-            if isinstance(error, DBAPIError):
-                raise
-            raise DBAPIError.instance(None, None, error, base, dialect=self.engine.dialect) from error
+        except self._driver_error as error:
+            raise DBAPIError.instance(None, None, error, self._driver_error, dialect=self.engine.dialect) from error
+        connection = self.engine.connect()
         self.watch.note("connect")
         return connection
 
@@ -164,18 +183,38 @@ class StatementStore(Store):
 
     # --- faults
 
-    def cut(self, session: Session, why: Callable[[], BaseException]) -> None:
-        """Close a session's connection at the server's end: its transaction is undone, its next use raises `why()`."""
+    def cut(self, session: Session, error: Exception | None = None) -> None:
+        """Close a session's connection at the server's end: its transaction is undone, its next use raises the error.
+
+        Without one that is what the driver says of a connection that has ended.
+        """
         if session.cut is None:
-            session.cut = why
+            session.cut = error or self.breakage.sever([session.driver])[0]
             self._undo(session)
 
-    def cut_idle(self, nodes: Container[str], why: Callable[[], BaseException]) -> int:
-        """Close these nodes' connections at rest at the server's end; who takes one finds out. Return how many."""
-        resting = [one for name, pool in self._pools.items() if name in nodes for one in pool.idle if one.cut is None]
-        for one in resting:
-            one.cut = why
-        return len(resting)
+    def cut_all(self, nodes: Container[str]) -> int:
+        """Close all connections of these nodes, as a restart of the server does; return how many.
+
+        Those at rest stay in the pool: who takes one finds out at its first statement, and the others go with it.
+        """
+        at_work = [one for one in self._held() if one.node.name in nodes and one.cut is None]
+        at_rest = [one for name, pool in self._pools.items() if name in nodes for one in pool.idle if one.cut is None]
+        drivers = [one.driver for one in at_work] + [_driver_of(one.connection) for one in at_rest]
+        errors = self.breakage.sever(drivers)
+        for session, error in zip(at_work, errors, strict=False):
+            self.cut(session, error)
+        for resting, error in zip(at_rest, errors[len(at_work) :], strict=True):
+            resting.cut = error
+        return len(drivers)
+
+    def take_away(self, node: str, places: int) -> None:
+        """Let the pool of a node have fewer places, or more again."""
+        self._taken[node] += places
+        self.pool(node).take_away(places)
+
+    def _held(self) -> list[Session]:
+        """Return the sessions that the server knows of, those of the dead included."""
+        return [*self.sessions.values(), *self._orphans]
 
     def _undo(self, session: Session) -> None:
         with suppress(Exception):
@@ -261,8 +300,9 @@ class StatementStore(Store):
 
     def _run(self, session: Session, statement: str, run: Callable[[], Any]) -> float:
         began_s = self.kernel.now
+        session.uses += 1
         while True:
-            self._still_connected(session)
+            self._still_connected(session, "statement", statement)
             self.watch.forget()
             try:
                 self.locking.attempt(session.driver, statement, run)
@@ -280,16 +320,31 @@ class StatementStore(Store):
                 raise
             else:
                 session.busy = True
+                self._limit_idleness(session)
                 return self.kernel.now - began_s
+
+    def _limit_idleness(self, session: Session) -> None:
+        """Let the server end the session if nothing is heard of it for too long while its transaction is open."""
+        limit_s = self._model.idle_in_transaction_timeout_s
+        session.uses += 1
+        if limit_s is None:
+            return
+        uses = session.uses
+
+        def check() -> None:
+            idle = session.uses == uses and session.busy and session.cut is None and session in self._held()
+            if idle and self.locking.is_open(session.driver):
+                self.cut(session, self.breakage.idle_too_long(session.driver))
+
+        self.kernel.call_later(limit_s, check)
 
     def _note_failure(self, session: Session, sql: str, error: BaseException, waited_s: float) -> None:
         self.watch.note("statement", session.txn, sql=sql, waited_s=waited_s, error=failure(error))
 
-    def _still_connected(self, session: Session) -> None:
+    def _still_connected(self, session: Session, kind: str, sql: str = "") -> None:
         if session.cut is not None:
-            error = session.cut()
-            self._note_failure(session, "", error, 0.0)
-            raise error
+            self.watch.note(kind, session.txn, sql=sql, error=failure(session.cut))
+            raise session.cut
 
     def _on_commit(self, driver: Any) -> None:
         thread = self.kernel.current
@@ -298,27 +353,42 @@ class StatementStore(Store):
             return
         self.kernel.checkpoint()
         session = self.sessions[thread]
+        self._still_connected(session, "commit")
         if not session.busy or not self.locking.is_open(session.driver):
             # No transaction was ever begun at the server, so none is ended there.
             session.busy = False
             return
         self._reach(thread, session, "before_commit", "COMMIT")
         self.pace.pause(thread, "commit")
-        self.commit(session)
+        self._still_connected(session, "commit")
+        outcomes = (ask(session) for ask in list(self.unheard))
+        arrives = next((outcome for outcome in outcomes if outcome is not None), None)
+        if arrives is None:
+            self.commit(session)
+        else:
+            self._commit_unheard(session, arrives)
         self._reach(thread, session, "after_commit", "COMMIT")
 
     def commit(self, session: Session) -> None:
         """Commit at the server, at this instant."""
-        self._still_connected(session)
         try:
             self._commit(session.driver)
         except Exception as error:
             self.watch.note("commit", session.txn, error=failure(error))
             raise
-        step = self.watch.note("commit", session.txn)
-        self.watch.committed(session.txn, step)
-        session.busy = False
+        self._committed(session)
         self.locking.ended()
+
+    def _committed(self, session: Session) -> None:
+        self.watch.committed(session.txn, self.watch.note("commit", session.txn))
+        session.busy = False
+
+    def _commit_unheard(self, session: Session, arrives: bool) -> None:
+        """Lose the connection in a commit, before or after it is done; `_reach` raises what the code hears of it."""
+        done, error = self.breakage.commit_unheard(session.driver, arrives)
+        if done:
+            self._committed(session)
+        self.cut(session, error)
 
     def _on_rollback(self, driver: Any) -> None:
         thread = self.kernel.current
@@ -342,17 +412,25 @@ class StatementStore(Store):
             self._close_driver(driver)
 
     def _reach(self, thread: SimThread, session: Session | None, point: Point, statement: str) -> None:
-        for disturb in list(self.at_point):
-            disturb(thread, session, point, statement)
+        kind = _ANSWERED[point]
+        try:
+            for disturb in list(self.at_point):
+                disturb(thread, session, point, statement)
+        except self._driver_error as error:
+            self.watch.note(kind, None if session is None else session.txn, sql=statement, error=failure(error))
+            raise
+        if session is not None:
+            self._still_connected(session, kind, statement)
 
     def _may_move(self) -> bool:
-        """Whether a session that may hold locks is not itself waiting for one."""
-        held = [*self.sessions.values(), *self._orphans]
-        return any(session.busy and not self.locking.is_parked(session.thread) for session in held)
+        """Whether somebody who may hold locks is not waiting for one."""
+        if self.held_outside:
+            return True
+        return any(session.busy and not self.locking.is_parked(session.thread) for session in self._held())
 
     def close(self) -> None:
         """Close every connection."""
-        for session in (*self.sessions.values(), *self._orphans):
+        for session in self._held():
             with suppress(Exception):
                 session.driver.close()
         for pool in self._pools.values():
