@@ -25,6 +25,7 @@ from tem_sim.cli.scenarios import init, schema, validate
 from tem_sim.cli.show import show, version
 from tem_sim.cli.studies import study
 from tem_sim.cli.sweep import sweep
+from tem_sim.cli.sweep_faults import sweep_faults
 from tem_sim.cli.validate_model import validate_model
 
 EXITS = (
@@ -46,7 +47,22 @@ app = typer.Typer(
 
 
 # In the order in which `--help` lists them.
-COMMANDS = (run, sweep, hunt, check, compare, validate, show, report, schema, init, policies, validate_model, version)
+COMMANDS = (
+    run,
+    sweep,
+    sweep_faults,
+    hunt,
+    check,
+    compare,
+    validate,
+    show,
+    report,
+    schema,
+    init,
+    policies,
+    validate_model,
+    version,
+)
 
 
 def main() -> None:

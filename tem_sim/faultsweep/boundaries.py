@@ -37,10 +37,15 @@ class Boundary(NamedTuple):
     next_s: float
 
     @property
+    def place(self) -> str:
+        """Where it is, in words: by which kind of node, in which function, doing what."""
+        what = verb(self.sql) if self.kind == "statement" else self.kind
+        return f"{self.node.partition('-')[0]} {self.label}: {what}"
+
+    @property
     def name(self) -> str:
-        """Where it is, in words."""
-        what = f"{self.kind} {verb(self.sql)}".strip() if self.kind == "statement" else self.kind
-        return f"{self.node.partition('-')[0]} {self.label or self.kind}: {what} {self.nth}"
+        """The same, and which of them."""
+        return f"{self.place} {self.nth}"
 
 
 def verb(sql: str) -> str:
@@ -125,8 +130,7 @@ def _idle(seen: Stream) -> set[int]:
     found = set()
     for steps in seen.threads.values():
         for step, then in pairwise(steps):
-            if (step.reads and then.kind in ("task_done", "begin", "commit")) or (
-                step.kind == "commit" and step.txn not in seen.transactions
-            ):
+            found_nothing = step.reads and then.kind in ("task_done", "begin", "commit")
+            if found_nothing or (step.kind == "commit" and step.txn not in seen.transactions):
                 found.add(step.step)
     return found

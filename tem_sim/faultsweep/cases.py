@@ -60,6 +60,13 @@ def afflicted(base: Scenario, faults: list[Plain], ends_s: float) -> Scenario:
     return Scenario.model_validate({**base.resolved(), "faults": faults, "horizon": horizon_s})
 
 
+def combined(base: Scenario, first: Case, second: Case) -> Scenario:
+    """Return a reduced scenario with the faults of two cases, and time enough for the later one."""
+    faults = [fault.resolved() for case in (first, second) for fault in case.scenario.faults]
+    horizon_s = max(first.scenario.horizon_s, second.scenario.horizon_s)
+    return Scenario.model_validate({**base.resolved(), "faults": faults, "horizon": horizon_s})
+
+
 def spread(found: list[Case]) -> list[Case]:
     """Return the cases in another order, always the same: neighbours are far from each other."""
     step = max(1, int(len(found) * 0.618))

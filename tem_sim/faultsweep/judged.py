@@ -1,4 +1,4 @@
-"""What came of one run with one fault: which checks are broken, and whether the fault landed at all."""
+"""What came of one run with faults: which checks are broken, and whether the faults landed at all."""
 
 from __future__ import annotations
 
@@ -15,18 +15,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """`broken`: each check that is false, with what it found; `BREAKS` where the run broke. `unknown` likewise."""
+    """`broken`: each check that is false, with what it found; `BREAKS` where the run broke, and then there is no run.
 
-    landed: bool
+    `unknown` are the checks that could not tell. `landed`: each fault really did something.
+    """
+
+    run: Run | None
+    landed: bool = True
     broken: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
-    digest: str = ""
-    end_s: float = 0.0
 
 
 def judge(run: Run) -> list[str]:
     """Return the names of the checks that are false, in display order."""
-    return [verdict.name for verdict in run_checks(run) if verdict.verdict == "false"]
+    return list(tried(run).broken)
+
+
+def tried(run: Run) -> Tried:
+    """Judge a run by all checks."""
+    told: dict[str, dict[str, str]] = {"true": {}, "unknown": {}, "false": {}}
+    for one in run_checks(run):
+        told[one.verdict][one.name] = one.detail
+    landed = run.faults.groupby("fault_id")["landed"].sum() > 0
+    return Tried(run, bool(landed.all()), told["false"], told["unknown"])
 
 
 def attempt(scenario: Scenario) -> Tried:
@@ -37,11 +48,7 @@ def attempt(scenario: Scenario) -> Tried:
     try:
         run = simulate(scenario, progress=lambda *_: None)
     except SimulationError as error:
-        return Tried(True, {BREAKS: str(error).partition("\n")[0]})
+        return Tried(None, broken={BREAKS: str(error).partition("\n")[0]})
     if run.status == "interrupted":
         raise KeyboardInterrupt
-    verdicts = run_checks(run)
-    told = {answer: {v.name: v.detail for v in verdicts if v.verdict == answer} for answer in ("false", "unknown")}
-    # Each of several faults has to land.
-    landed = run.faults.groupby("fault_id")["landed"].sum() > 0
-    return Tried(bool(landed.all()), told["false"], told["unknown"], run.digest, run.end_s)
+    return tried(run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +50,21 @@ def write(made: Hunt, folder: Path, repeat: str) -> Path:
 
 def scenario_text(made: Hunt, found: Finding, file: Path, repeat: str) -> str:
     """Return the content of a finding's file: what was found and how, then the scenario."""
-    named = _named(found.scenario, file.stem)
-    body = yaml_text(differences(named))
-    if loads(body) != named:
-        # A time that is no whole number of microseconds has no spelling with a unit.
-        body = yaml_text(differences(named, with_units=False))
-    comments = "".join(f"# {line}\n" for text in _comments(made, found, file, repeat) for line in _folded(text))
-    return comments + body
+    return commented(_comments(made, found, file, repeat)) + short_text(_named(found.scenario, file.stem))
+
+
+def commented(texts: Iterable[str]) -> str:
+    """Return these sentences as the comment at the head of a file."""
+    return "".join(f"# {line}\n" for text in texts for line in _folded(text))
+
+
+def short_text(scenario: Scenario) -> str:
+    """Return a scenario as YAML that says only what differs from the defaults, and loads to an equal one."""
+    body = yaml_text(differences(scenario))
+    if loads(body) == scenario:
+        return body
+    # A time that is no whole number of microseconds has no spelling with a unit.
+    return yaml_text(differences(scenario, with_units=False))
 
 
 def _named(scenario: Scenario, name: str) -> Scenario:
