@@ -13,7 +13,6 @@ from tem_sim.scenario import rules
 from tem_sim.scenario.arrivals import Arrival
 from tem_sim.scenario.base import Model, broken_rules
 from tem_sim.scenario.broker import Broker
-from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.faults.kinds import Fault
 from tem_sim.scenario.handler import HandlerModel
 from tem_sim.scenario.matrix import Matrix
@@ -36,10 +35,10 @@ from tem_sim.scenario.quantities import (
 from tem_sim.scenario.seeds import Seeds
 from tem_sim.scenario.store import Store
 from tem_sim.scenario.thresholds import Thresholds
+from tem_sim.scenario.users import Users
 from tem_sim.scenario.yaml_writer import yaml_text
 
 MAX_WORKERS = 10_000
-MAX_USERS = 1_000_000
 
 
 def _up_to(most: int) -> WithJsonSchema:
@@ -181,27 +180,6 @@ class Beat(Model):
         alias="retry_floor",
         description="Adaptive polling: each tick of retry_failed_events that fills requeue_limit halves the wait to "
         "the next, down to this; each other tick doubles it, up to the period. `off` for the fixed period.",
-    )
-
-
-class Users(Model):
-    """The users, their connections to the gateway, and how long a notification takes."""
-
-    count: Annotated[int, BeforeValidator(whole(1, MAX_USERS)), _up_to(MAX_USERS)] = Field(
-        100, description="How many users there are; each event belongs to one."
-    )
-    connected: Fraction = Field(1.0, description="The share of users who are connected at the start.")
-    session_s: Off[Distribution] = Field(
-        None, alias="session", description="How long a user stays connected; `off` for the whole run."
-    )
-    away_s: Distribution = Field(
-        Exponential(mean_s=30.0), alias="away", description="How long a user stays away between two sessions."
-    )
-    latency_s: Distribution = Field(
-        Constant(value_s=0.02), alias="latency", description="The time from the gateway to the user."
-    )
-    pubsub_latency_s: Duration = Field(
-        0.001, alias="pubsub_latency", description="The time from a publish to the gateway."
     )
 
 

@@ -1,23 +1,27 @@
-"""From pub/sub to the user: the WebSocket gateway, its users, and what each of them saw."""
+"""From pub/sub to the user: the WebSocket gateway holds the sockets and sends again what is not answered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
 from tem_sim.pipeline import outbox
-from tem_sim.pipeline.ports import Notification, Unavailable
+from tem_sim.pipeline.ports import Notification
 from tem_sim.sim.task_run import DATABASE_FAILURES
+from tem_sim.sim.users import Seen, SlowReader, User
 
 if TYPE_CHECKING:
+    from tem_sim.pipeline.ports import Random
     from tem_sim.pipeline.store import Store
-    from tem_sim.scenario.models import Users
     from tem_sim.scenario.streams import Streams
+    from tem_sim.scenario.users import Users
     from tem_sim.sim.kernel import Kernel, Node
-    from tem_sim.sim.publishing import Client
+    from tem_sim.sim.pubsub import PubSub
 
 # Acknowledgements gather this long, so that a burst of them is one transaction.
 ACK_FLUSH_S = 0.1
@@ -27,61 +31,6 @@ STORE_RETRY_S = 1.0
 RECONNECT_WITHIN_S = 1.0
 # A statement takes so many bind values and no more: 32 766 on SQLite.
 USERS_PER_QUERY = 5_000
-
-
-class PubSub:
-    """Redis pub/sub: who is not subscribed at that moment never hears of it, and the publisher sees no error."""
-
-    def __init__(self, kernel: Kernel, latency_s: float, client: Client) -> None:
-        self.kernel = kernel
-        self.client = client
-        self.latency_s = latency_s
-        self.up = True
-        self.subscriber: Gateway | None = None
-        self.unheard = 0
-
-    def publish(self, notifications: Sequence[Notification]) -> list[int]:
-        """Publish for the calling sim thread and return the number of subscribers each one reached."""
-        self.kernel.sleep(self.latency_s)
-        if self.kernel.watch is not None:
-            told = " ".join(str(note.event_id) for note in notifications)
-            self.kernel.watch.note("publish", rows=len(notifications), sql=told)
-        if not self.client.waits_for_answer():
-            raise Unavailable("redis: timed out")
-        if not self.up:
-            raise Unavailable("redis: connection refused")
-        gateway = self.subscriber
-        if gateway is None:
-            self.unheard += len(notifications)
-            return [0] * len(notifications)
-        gateway.on_the_way += 1
-        self.kernel.call_later(self.latency_s, lambda: gateway.arrive(notifications))
-        return [1] * len(notifications)
-
-
-@dataclass(slots=True)
-class Seen:
-    """What one user's client knows of one notification."""
-
-    user_id: int
-    key: str | None
-    first_s: float
-    shown: int = 0
-    received: int = 0
-
-
-@dataclass(slots=True)
-class User:
-    """One user's client: connected or not; a new session for each connection.
-
-    `wants` to be connected unless away by choice; `comes_back` some time, if not now.
-    """
-
-    user_id: int
-    connected: bool = False
-    session: int = 0
-    comes_back: bool = True
-    wants: bool = False
 
 
 @dataclass
@@ -98,7 +47,15 @@ class Gateway:
     users: dict[int, User] = field(default_factory=dict)
     # Messages between Redis, the gateway and the users' clients at this moment.
     on_the_way: int = 0
+    # With what probability, by whose luck, an acknowledgement gets lost: each fault at work.
+    ack_losses: list[tuple[float, Random]] = field(default_factory=list)
+    acks_lost: int = 0
+    misdelivered: int = 0
+    # Told of each notification when its user is first shown it.
+    on_shown: list[Callable[[Notification], None]] = field(default_factory=list)
     _acks: list[int] = field(default_factory=list)
+    # What was sent and is known to be unanswered, until it is acknowledged or sent again.
+    _unanswered: set[int] = field(default_factory=set)
     _to_replay: list[int] = field(default_factory=list)
     _news: Event | None = None
 
@@ -124,61 +81,109 @@ class Gateway:
         self.pubsub.subscriber = None
         self._acks.clear()
         self._to_replay.clear()
+        self._unanswered.clear()
         # Those who are away keep their plan to come back.
         self.disconnect(user for user in self.users.values() if user.connected)
 
-    def reopen(self) -> None:
+    def reopen(self, redial_within_s: float = RECONNECT_WITHIN_S) -> None:
         """Come back after a crash; the clients that lost or did not get their connection dial again on their own."""
         self.node.revive()
         self._open()
-        self._dial_again(self.users.values())
+        self.dial_again(self.users.values(), redial_within_s)
 
     def resubscribe(self) -> None:
         """Subscribe again after Redis was away, and send the connected users what may have been missed."""
         if self.node.alive:
             self.pubsub.subscriber = self
-            self._replay_for(user.user_id for user in self.users.values() if user.connected)
+            self.replay_for(user.user_id for user in self.users.values() if user.connected)
 
     def disconnect(self, users: Iterable[User]) -> None:
         """Drop these users' sockets; what is on its way to them is lost."""
         for user in users:
-            user.connected = False
-            user.session += 1
+            user.disconnect()
 
     def drop(self, fraction: float) -> list[User]:
         """Drop the sockets of a share of the connected users, the same ones for every policy; return them."""
-        dropped = [
-            user
-            for user in self.users.values()
-            if user.connected and self.streams.uniform("fault-drop", user.user_id) < fraction
-        ]
+        dropped = [user for user in self.some_users(fraction, "fault-drop") if user.connected]
         self.disconnect(dropped)
         return dropped
 
-    def let_back(self, users: Iterable[User]) -> None:
-        """Let dropped users dial again, each after its own short while."""
-        self._dial_again(users)
+    def some_users(self, fraction: float, *luck: str | int) -> list[User]:
+        """Return a share of all users, by a luck that goes by the user alone."""
+        return [u for u in self.users.values() if self.streams.uniform(*luck, u.user_id) < fraction]
 
-    def _dial_again(self, users: Iterable[User]) -> None:
+    def dial_again(self, users: Iterable[User], within_s: float = RECONNECT_WITHIN_S) -> None:
+        """Let those of these users who want a connection and have none dial, each after its own short while."""
         for user in users:
-            if user.wants and not user.connected:
-                wait_s = RECONNECT_WITHIN_S * self.streams.uniform("redial", user.user_id, user.session)
+            if user.wants and not user.connected and not user.offline:
+                wait_s = within_s * self.streams.uniform("redial", user.user_id, user.session)
+                user.dialing = True
                 self._after(user, wait_s, self._connect)
+
+    # --- what faults do to users
+
+    def take_offline(self, users: Sequence[User], *, noticed: bool) -> None:
+        """Take these users off the network; with their sockets, or so that the gateway believes in them still."""
+        for user in users:
+            user.offline += 1
+            if not user.connected:
+                continue
+            if noticed:
+                user.disconnect()
+            elif not user.half_open:
+                user.half_open = True
+                self._await_pong(user)
+
+    def bring_online(self, users: Iterable[User], within_s: float = RECONNECT_WITHIN_S) -> None:
+        """Let these users reach the network again; a dead socket stays what it is until it is found out."""
+        back = list(users)
+        for user in back:
+            user.offline -= 1
+        self.dial_again(back, within_s)
+
+    def slow_down(self, user: User, reader: SlowReader) -> None:
+        """Let a user's client read slowly from now on."""
+        user.reader = reader
+
+    def speed_up(self, user: User) -> None:
+        """Let a slow client read all that waits for it, and send it again what was dropped."""
+        reader, user.reader = user.reader, None
+        if reader is None:
+            return
+        for note in reader.waiting:
+            self._push(user, note)
+        if reader.behind:
+            self.replay_for([user.user_id])
+
+    def _await_pong(self, user: User) -> None:
+        """Find a dead socket out: the next ping stays unanswered, and the one after it closes the socket."""
+        every_s = self.model.heartbeat_s
+        if every_s is not None:
+            pings = math.floor((self.kernel.now - user.since_s) / every_s) + 2
+            self._after(user, max(0.0, user.since_s + pings * every_s - self.kernel.now), self._give_up)
+
+    def _give_up(self, user: User) -> None:
+        if self.node.paused:
+            self.node.when_awake(lambda: self._after(user, 0.0, self._give_up))
+        elif user.half_open:
+            user.disconnect()
+            self.dial_again([user])
 
     # --- sessions
 
     def _connect(self, user: User) -> None:
         """Dial: a dead gateway refuses, a frozen one answers when it wakes."""
-        user.wants = True
+        user.wants, user.dialing = True, False
+        if user.offline:
+            return
         if self.node.paused:
             self.node.when_awake(lambda: self._after(user, 0.0, self._connect))
         elif self.node.alive:
             self._welcome(user)
 
     def _welcome(self, user: User) -> None:
-        user.connected = True
-        user.session += 1
-        self._replay_for([user.user_id])
+        user.connect(self.kernel.now)
+        self.replay_for([user.user_id])
         if self.model.session_s is not None:
             stay_s = self.model.session_s.quantile(self.streams.uniform("session", user.user_id, user.session))
             self._after(user, stay_s, self._leave)
@@ -213,35 +218,110 @@ class Gateway:
         """Send it to those who are connected."""
         if self.node.alive and self.pubsub.subscriber is self:
             for note in notifications:
-                self._send(note)
+                user = self.users.get(note.user_id)
+                if user is not None and user.misrouted:
+                    # It came to an instance that has no socket of this user's, and there it ends.
+                    self.misdelivered += 1
+                else:
+                    self._send(note)
 
     def _send(self, note: Notification) -> None:
         user = self.users.get(note.user_id)
         if user is None or not user.connected:
             return
-        session = user.session
-        latency_s = self.model.latency_s.quantile(self.streams.uniform("socket", note.event_id))
+        if user.reader is not None:
+            self._hold(user, user.reader, note)
+        else:
+            self._push(user, note)
+
+    def _push(self, user: User, note: Notification) -> None:
+        latency_s, again_s = self._latency_s(note), self.model.resend_after_s
         self.on_the_way += 1
-        self.kernel.call_later(latency_s, lambda: self._arrive(user, session, note))
+        self.kernel.call_later(latency_s, partial(self._arrive, user, user.session, note))
+        if again_s is not None and latency_s >= again_s:
+            self._send_unless_acked(user, note)
+
+    def _latency_s(self, note: Notification) -> float:
+        return self.model.latency_s.quantile(self.streams.uniform("socket", note.event_id))
+
+    def _hold(self, user: User, reader: SlowReader, note: Notification) -> None:
+        """Keep what a slow client has not read yet, as far as there is room."""
+        if len(reader.waiting) < reader.room:
+            reader.waiting.append(note)
+            if reader.every_s is not None and not reader.reading:
+                reader.reading = True
+                self._after(user, reader.every_s, self._read_on)
+            return
+        reader.overflows += 1
+        if reader.closes:
+            user.disconnect()
+            self.dial_again([user])
+        else:
+            reader.behind = True
+
+    def _read_on(self, user: User) -> None:
+        reader = user.reader
+        if reader is None or reader.every_s is None:
+            return
+        if reader.waiting:
+            self._push(user, reader.waiting.popleft())
+            self._after(user, reader.every_s, self._read_on)
+            return
+        reader.reading = False
+        if reader.behind:
+            reader.behind = False
+            self.replay_for([user.user_id])
 
     def _arrive(self, user: User, session: int, note: Notification) -> None:
         """The client has it: shows it unless it knows the key, and acknowledges."""
         self.on_the_way -= 1
         if user.session != session:
             return
+        if user.half_open:
+            self._send_unless_acked(user, note)
+            return
         seen = self.seen.get(note.event_id)
         if seen is None:
             seen = self.seen[note.event_id] = Seen(user.user_id, note.dedupe_key, self.kernel.now)
+            for told in self.on_shown:
+                told(note)
         seen.received += 1
         if note.dedupe_key is None or seen.shown == 0:
             seen.shown += 1
         if note.dedupe_key is not None:
-            self._acks.append(note.event_id)
-            self._tell()
+            self._acknowledge(user, note)
+
+    def _acknowledge(self, user: User, note: Notification) -> None:
+        # One loss must not spare another its draw, so that none moves another's luck.
+        if self.ack_losses and sum(luck.random() < loss for loss, luck in self.ack_losses):
+            self.acks_lost += 1
+            self._send_unless_acked(user, note)
+            return
+        self._unanswered.discard(note.event_id)
+        self._acks.append(note.event_id)
+        self._tell()
+
+    def _send_unless_acked(self, user: User, note: Notification) -> None:
+        """Send it again on this socket after a while, unless its acknowledgement has come by then.
+
+        A gateway has such a timer for everything that it sends; here only those run that will ring.
+        """
+        after_s, session = self.model.resend_after_s, user.session
+        if after_s is None or note.dedupe_key is None:
+            return
+        self._unanswered.add(note.event_id)
+
+        def again() -> None:
+            if user.session == session and note.event_id in self._unanswered:
+                self._unanswered.discard(note.event_id)
+                self._send(note)
+
+        self.kernel.call_later(after_s, lambda: self.node.when_awake(again))
 
     # --- the gateway's own work on the store
 
-    def _replay_for(self, user_ids: Iterable[int]) -> None:
+    def replay_for(self, user_ids: Iterable[int]) -> None:
+        """Send these users what they have not acknowledged, as far as they are connected by then."""
         self._to_replay += user_ids
         self._tell()
 

@@ -33,12 +33,13 @@ from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults.inflict import INFLICT
 from tem_sim.sim.faults.infliction import Infliction
 from tem_sim.sim.faults.log import FaultLog
-from tem_sim.sim.gateway import Gateway, PubSub
+from tem_sim.sim.gateway import Gateway
 from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
 from tem_sim.sim.publishing import Client
+from tem_sim.sim.pubsub import PubSub
 from tem_sim.sim.sessions import StatementStore
 from tem_sim.sim.workers import Worker, WorkerHabits
 from tem_sim.versions import versions
@@ -188,6 +189,8 @@ class World:
         """Return the names of the nodes that a fault's target means."""
         if target == "workers":
             return list(self.workers)
+        if target == "database":
+            return [*self.targets("*"), *more_beats(self.scenario.faults)]
         if target == "*":
             return [*self.workers, "beat", "api", "gateway"]
         return [target]
@@ -330,7 +333,7 @@ class World:
                 return False
             untold = select(notification.c.user_id).where(notification.c.acked_at.is_(None)).distinct()
             users = [row.user_id for row in connection.execute(untold)]
-        return not any(self.gateway.users[user].connected or self.gateway.users[user].comes_back for user in users)
+        return not any(self.gateway.users[user].reachable for user in users)
 
     def read_out(self) -> Run:
         """Turn what the store holds and what was seen outside it into a run."""

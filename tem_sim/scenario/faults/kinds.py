@@ -11,8 +11,18 @@ from tem_sim.scenario.faults.clock import ClockFrozen, ClockResolution, ClockSke
 from tem_sim.scenario.faults.code import ForkedSeed, OldVersion
 from tem_sim.scenario.faults.composite import Bisect, Correlated, Flap, RollingRestart, Swizzle
 from tem_sim.scenario.faults.consumers import ChildDeath, ConsumerDeaf, PopThenDie
+from tem_sim.scenario.faults.database import (
+    CommitUnanswered,
+    ConnectionsDropped,
+    DatabaseDown,
+    DatabaseErrors,
+    DatabaseLocked,
+    DatabaseSlow,
+    Failover,
+    PoolExhausted,
+)
+from tem_sim.scenario.faults.delivery import GatewayDisconnect
 from tem_sim.scenario.faults.downstream import Outage
-from tem_sim.scenario.faults.gateway import GatewayDisconnect
 from tem_sim.scenario.faults.process import OutOfMemory, WorkerDeath, WorkerPause, WorkerSlow, WorkerStop
 from tem_sim.scenario.faults.scheduler import BeatDoubled, BeatLate, BeatMisrouted, BeatStopped
 from tem_sim.scenario.faults.wakeups import (
@@ -58,6 +68,14 @@ AnyFault = (
     | Bisect
     | Flap
     | Correlated
+    | DatabaseDown
+    | ConnectionsDropped
+    | CommitUnanswered
+    | DatabaseErrors
+    | DatabaseSlow
+    | PoolExhausted
+    | DatabaseLocked
+    | Failover
 )
 Fault = Annotated[AnyFault, Field(discriminator="kind")]
 

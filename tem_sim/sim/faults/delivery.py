@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tem_sim.scenario.faults.gateway import GatewayDisconnect
+    from tem_sim.scenario.faults.delivery import GatewayDisconnect
     from tem_sim.sim.faults.infliction import Infliction
 
 
@@ -25,7 +25,7 @@ def gateway_disconnect(at: Infliction, fault: GatewayDisconnect) -> None:
         if fault.fraction >= 1.0:
             world.let_up("gateway")
             return 1
-        gateway.let_back(dropped)
+        gateway.dial_again(dropped)
         return len(dropped)
 
     at.window(begin, end)
