@@ -8,7 +8,7 @@ from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
-from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, seeds, store
+from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, schedules, seeds, store
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.faults.kinds import KINDS as FAULTS
 from tem_sim.scenario.loader import load
@@ -44,6 +44,7 @@ _UNIONS = {
     "FixedBackoff": "[backoff](#pipelinebackoff)",
     "NoJitter": "[jitter](#jitter)",
     "Constant": "[distribution](#distributions)",
+    "RandomSchedule": "[schedule](#storeschedule)",
 }
 _SAID_SHORT = ("NoJitter", "Constant")
 _LINKS = {
@@ -62,7 +63,10 @@ _LINKS = {
 # On which page the faults of a family's file are told of.
 FAULT_PAGES = {
     "broker": "faults_broker.md",
+    "wakeups": "faults_broker.md",
+    "consumers": "faults_broker.md",
     "process": "faults_nodes.md",
+    "code": "faults_nodes.md",
     "scheduler": "faults_nodes.md",
     "clock": "faults_nodes.md",
     "database": "faults_database.md",
@@ -108,6 +112,13 @@ _DISTRIBUTIONS = (
     distributions.Pareto,
     distributions.Empirical,
 )
+_SCHEDULES = (
+    schedules.RandomSchedule,
+    schedules.WalkSchedule,
+    schedules.PctSchedule,
+    schedules.BoundedSchedule,
+    schedules.ReplaySchedule,
+)
 _SECTIONS: dict[str, type[Model]] = {
     "scenario": models.Scenario,
     "phase": arrivals.Phase,
@@ -140,13 +151,14 @@ def parts() -> dict[str, str]:
     found["arrivals"] = table(union_rows(_ARRIVALS))
     found["growths"] = table(union_rows(_GROWTHS, shared=policy.Growing))
     found["limits"] = table(rows(policy.FixedBackoff, only=policy.Growing))
+    found["schedules"] = table(union_rows(_SCHEDULES))
     found["jitters"] = table(union_rows(_JITTERS))
     found["distributions"] = table(union_rows(_DISTRIBUTIONS))
     found["thresholds"] = threshold_kinds()
     found["shipped"] = shipped_scenarios()
     found["faults"] = fault_index()
     for fault in fault_models():
-        found[f"fault {kind_of(fault)}"] = table(rows(fault))
+        found[f"fault {kind_of(fault)}"] = table(rows(fault)).replace("](#", "](scenarios.md#")
     return found
 
 
@@ -198,7 +210,7 @@ def rows(model: type[Model], *, only: type[Model] | None = None, leave_out: type
     """Yield a row per key of a model, but for the one that selects it."""
     schema = _SCHEMA if model is models.Scenario else _DEFS[model.__name__]
     for name, field in model.model_fields.items():
-        selects = name in ("kind", "growth")
+        selects = name in ("kind", "growth", "strategy")
         if selects or (only and name not in only.model_fields) or (leave_out and name in leave_out.model_fields):
             continue
         key = field.alias or name
