@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 GRACE_S = 60.0
 OPEN = ("QUEUED", "PROCESSING", "FAILED")
 # Faults during which rows go on moving between states, if only to FAILED and back.
-HARMLESS = ("outage", "gateway_disconnect", "beat_doubled")
+HARMLESS = (
+    *("outage", "flaky", "partial_effect", "answers_lost", "hot_key", "beat_doubled"),
+    *("gateway_disconnect", "subscriber_gap", "notifications_doubled", "notifications_reordered", "sockets_half_open"),
+    *("slow_consumers", "users_offline", "acks_lost", "routing_stale", "read_lag"),
+)
 
 
 def in_flight(run: Run) -> pd.DataFrame:

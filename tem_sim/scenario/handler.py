@@ -26,11 +26,15 @@ from tem_sim.scenario.quantities import (
 
 
 class Decision(NamedTuple):
-    """How one attempt goes: after `service_s` it is done, failed with `error`, or its worker is dead."""
+    """How one attempt goes: after `service_s` it is done, failed with `error`, or its worker is dead.
+
+    With a `late_error` it is done, and fails all the same.
+    """
 
     service_s: float
     error: str | None = None
     kills: bool = False
+    late_error: str | None = None
 
 
 class Capacity(Model):

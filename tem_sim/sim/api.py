@@ -17,6 +17,7 @@ from tem_sim.sim.task_run import DATABASE_FAILURES
 if TYPE_CHECKING:
     import numpy as np
 
+    from tem_sim.pipeline.ports import Random
     from tem_sim.scenario.models import Scenario
     from tem_sim.scenario.streams import Streams
 
@@ -46,6 +47,10 @@ class Api:
     duplicates: int = 0
     rejected: int = 0
     refused: int = 0
+    # What faults at work make of what arrives, by its time; and with what probability, by whose luck, answers get lost.
+    changes: list[Callable[[Submission, float], Submission]] = field(default_factory=list)
+    answer_losses: list[tuple[float, Random]] = field(default_factory=list)
+    answers_lost: int = 0
     # By the database, and so answered with 503.
     failed: int = 0
     # What clients sent in each second of the run, every repetition counted.
@@ -104,7 +109,10 @@ class Api:
         user = 1 + int(self.streams.uniform("user", number) * self.scenario.users.count)
         kind = self._kinds(self.streams.uniform("kind", number))
         pad = "x" * self.scenario.events.payload_bytes
-        return Submission(number, f"event-{number}", user, kind, {"pad": pad})
+        submission = Submission(number, f"event-{number}", user, kind, {"pad": pad})
+        for change in self.changes:
+            submission = change(submission, float(self.arrivals[number - 1]))
+        return submission
 
     def _send(self, request: Request) -> None:
         request.tries += 1
@@ -138,6 +146,10 @@ class Api:
         self._note("task_done", created)
         self.accepted += created
         self.duplicates += len(answers) - created
+        if self._loses_answer():
+            self.answers_lost += 1
+            self._fail(request)
+            return
         self._open.remove(request)
         twice = [number for number in request.numbers if self._sends_twice(number)] if request.tries == 1 else []
         if twice:
@@ -147,6 +159,10 @@ class Api:
         """Tell whoever watches how a request goes, and of how many new events its answer speaks."""
         if self.node.kernel.watch is not None:
             self.node.kernel.watch.note(kind, rows=created)
+
+    def _loses_answer(self) -> bool:
+        # One loss must not spare another its draw, so that none moves another's luck.
+        return bool(self.answer_losses) and sum(luck.random() < loss for loss, luck in self.answer_losses) > 0
 
     def _sends_twice(self, event_id: int) -> bool:
         share = self.scenario.events.duplicate_submits

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tem_sim.pipeline.ports import ClaimedEvent
-    from tem_sim.scenario.handler import Capacity, HandlerModel
+    from tem_sim.scenario.handler import Capacity, Decision, HandlerModel
     from tem_sim.scenario.streams import Streams
     from tem_sim.sim.kernel import Kernel
 
@@ -82,6 +82,8 @@ class Dependency:
         self._uniform = streams.uniform
         # What faults do to a call before it is made; each is told the event and the time that the call would take.
         self.before_call: list[Callable[[ClaimedEvent, float], None]] = []
+        # What faults make of how a call would have gone; each is told the event's id and the attempt's number.
+        self.changes: list[Callable[[tuple[int, int], Decision], Decision]] = []
         self._crash = crash
         self._own = own
 
@@ -129,6 +131,8 @@ class Dependency:
         decision = self.model.decide(
             event.kind, event.attempt_no, self._uniform("service", *key), self._uniform("luck", *key)
         )
+        for change in self.changes:
+            decision = change(key, decision)
         for act in self.before_call:
             act(event, decision.service_s)
         if decision.kills:
@@ -145,6 +149,8 @@ class Dependency:
         if self._own is not None:
             self._own(event)
             self.effects[key] = self.kernel.now
+        if decision.late_error is not None:
+            raise Refused(decision.late_error)
 
     def _queue_up(self, servers: Servers, key: tuple[int, int], error: str | None, service_s: float) -> None:
         kernel = self.kernel

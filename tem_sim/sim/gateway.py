@@ -47,6 +47,8 @@ class Gateway:
     users: dict[int, User] = field(default_factory=dict)
     # Messages between Redis, the gateway and the users' clients at this moment.
     on_the_way: int = 0
+    # Within which time the users dial when it is open the next time.
+    redial_within_s: float = RECONNECT_WITHIN_S
     # With what probability, by whose luck, an acknowledgement gets lost: each fault at work.
     ack_losses: list[tuple[float, Random]] = field(default_factory=list)
     acks_lost: int = 0
@@ -85,11 +87,12 @@ class Gateway:
         # Those who are away keep their plan to come back.
         self.disconnect(user for user in self.users.values() if user.connected)
 
-    def reopen(self, redial_within_s: float = RECONNECT_WITHIN_S) -> None:
+    def reopen(self) -> None:
         """Come back after a crash; the clients that lost or did not get their connection dial again on their own."""
         self.node.revive()
         self._open()
-        self.dial_again(self.users.values(), redial_within_s)
+        within_s, self.redial_within_s = self.redial_within_s, RECONNECT_WITHIN_S
+        self.dial_again(self.users.values(), within_s)
 
     def resubscribe(self) -> None:
         """Subscribe again after Redis was away, and send the connected users what may have been missed."""
@@ -140,10 +143,6 @@ class Gateway:
         for user in back:
             user.offline -= 1
         self.dial_again(back, within_s)
-
-    def slow_down(self, user: User, reader: SlowReader) -> None:
-        """Let a user's client read slowly from now on."""
-        user.reader = reader
 
     def speed_up(self, user: User) -> None:
         """Let a slow client read all that waits for it, and send it again what was dropped."""
@@ -248,6 +247,7 @@ class Gateway:
         """Keep what a slow client has not read yet, as far as there is room."""
         if len(reader.waiting) < reader.room:
             reader.waiting.append(note)
+            reader.held += 1
             if reader.every_s is not None and not reader.reading:
                 reader.reading = True
                 self._after(user, reader.every_s, self._read_on)

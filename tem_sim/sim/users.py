@@ -35,6 +35,7 @@ class SlowReader:
     reading: bool = False
     # Whether something was dropped that it has to be sent again once it has read the rest.
     behind: bool = False
+    held: int = 0
     overflows: int = 0
 
     def forget(self) -> None:

@@ -82,7 +82,7 @@ def _wakeups_lost(workers: int, horizon_s: float) -> SearchStrategy[Section]:
 
 
 def _gateway_disconnect(workers: int, horizon_s: float) -> SearchStrategy[Section]:
-    return _window(horizon_s, {}, {"fraction": shares()})
+    return _window(horizon_s, {}, {"fraction": shares(), "reconnect_within": times_s(0, 10)})
 
 
 def _clock_skew(workers: int, horizon_s: float) -> SearchStrategy[Section]:
@@ -215,5 +215,27 @@ _KINDS: dict[str, _Make] = {
     "child_death": _strikes_workers(poison=st.booleans()),
     "consumer_deaf": _strikes_workers(**{"for": times_s(0.5, 60)}),
     "pop_then_die": _strikes_workers(probability=shares(), restart_after=or_off(times_s(0, 10))),
+    "subscriber_gap": _more(counted=st.booleans()),
+    "notifications_doubled": _more(
+        probability=shares(), how=st.sampled_from(["twice", "unanswered"]), after=times_s(0, 5)
+    ),
+    "notifications_reordered": _more(within=times_s(0.5, 10)),
+    "sockets_half_open": _more(fraction=shares()),
+    "slow_consumers": _more(
+        fraction=shares(),
+        buffer=st.integers(0, 20),
+        policy=st.sampled_from(["drop", "close"]),
+        read_every=or_off(times_s(0.5, 10)),
+    ),
+    "users_offline": _more(fraction=shares(), reconnect_within=times_s(0, 10)),
+    "acks_lost": _more(probability=shares()),
+    "routing_stale": _more(fraction=shares()),
+    "read_lag": _more(lag=times_s(0.5, 60)),
+    "flaky": _more(probability=shares()),
+    "downstream_slow": _more(factor=st.integers(1, 50), extra=times_s(0, 10), probability=shares()),
+    "partial_effect": _more(probability=shares()),
+    "answers_lost": _more(probability=shares()),
+    "hot_key": _more(share=shares()),
+    "huge_events": _more(share=shares(), payload_bytes=st.integers(0, 10_000), slowdown=st.integers(1, 50)),
 }
 FAULT_KINDS = tuple(_KINDS)

@@ -21,7 +21,18 @@ from tem_sim.scenario.faults.database import (
     Failover,
     PoolExhausted,
 )
-from tem_sim.scenario.faults.delivery import GatewayDisconnect
+from tem_sim.scenario.faults.delivery import (
+    AcksLost,
+    GatewayDisconnect,
+    NotificationsDoubled,
+    NotificationsReordered,
+    ReadLag,
+    RoutingStale,
+    SlowConsumers,
+    SocketsHalfOpen,
+    SubscriberGap,
+    UsersOffline,
+)
 from tem_sim.scenario.faults.downstream import Outage
 from tem_sim.scenario.faults.process import OutOfMemory, WorkerDeath, WorkerPause, WorkerSlow, WorkerStop
 from tem_sim.scenario.faults.scheduler import BeatDoubled, BeatLate, BeatMisrouted, BeatStopped
@@ -32,6 +43,7 @@ from tem_sim.scenario.faults.wakeups import (
     WakeupsLost,
     WakeupsReordered,
 )
+from tem_sim.scenario.faults.workload import AnswersLost, DownstreamSlow, Flaky, HotKey, HugeEvents, PartialEffect
 
 AnyFault = (
     Outage
@@ -76,6 +88,21 @@ AnyFault = (
     | PoolExhausted
     | DatabaseLocked
     | Failover
+    | SubscriberGap
+    | NotificationsDoubled
+    | NotificationsReordered
+    | SocketsHalfOpen
+    | SlowConsumers
+    | UsersOffline
+    | AcksLost
+    | RoutingStale
+    | ReadLag
+    | Flaky
+    | DownstreamSlow
+    | PartialEffect
+    | AnswersLost
+    | HotKey
+    | HugeEvents
 )
 Fault = Annotated[AnyFault, Field(discriminator="kind")]
 
