@@ -7,6 +7,7 @@ statements; keywords set columns otherwise than the pipeline would, as a bug doe
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from frame_builder import story
@@ -284,8 +285,27 @@ class Seen:
         told = story()
         told.scenario = self.scenario
         told.events, told.steps, told.changes = events, self.steps, self.changes
+        told.transitions = [*self._transitions()]
         told.notifications, told.attempts = notifications or [], attempts or []
         return told.run(end_s)
+
+    def _transitions(self) -> Iterator[Row]:
+        """Yield what the store's own log says of the changes."""
+        for change in self.changes:
+            before, after = (json.loads(change[image] or "{}") for image in ("before", "after"))
+            if change["table"] != "processing_state" or before.get("status") == after.get("status"):
+                continue
+            yield {
+                "seq": change["change"],
+                "event_id": change["event_id"],
+                "at_s": after["changed_at"],
+                "before": before.get("status", ""),
+                "after": after["status"],
+                "cause": after["cause"],
+                "actor": change["actor"],
+                "attempt_no": after["attempt_no"],
+                "retry_count": after["retry_count"],
+            }
 
 
 def seen(**sections: Any) -> Seen:

@@ -92,7 +92,7 @@ def notify_after_commit(run: Run) -> Verdict:
     found = [*_published(run), *_told_before(run)]
     if rule.settings.outbox:
         found += [*_owed(run), *_shown_again(run)]
-    told = count(sum(step.kind == "publish" for step in seen.steps), "publish")
+    told = count(sum(step.kind == "publish" for step in seen.steps), "publish", "publishes")
     return judged("notify_after_commit", run, found, f"each of {told} came after the commit of what it tells")
 
 

@@ -15,8 +15,17 @@ from tem_sim.checks.flow import littles_law, liveness, notifications
 from tem_sim.checks.hygiene import attempts_settled, limits, transaction_hygiene
 from tem_sim.checks.leases import single_lease
 from tem_sim.checks.owners import attribution, fencing
+from tem_sim.checks.progress import (
+    ends_in_time,
+    leases_reclaimed,
+    no_livelock,
+    queue_served,
+    returns_to_rest,
+    told_in_time,
+)
 from tem_sim.checks.retries import attempts_bounded, backoff_support, no_early_claim, retry_count
 from tem_sim.checks.states import conservation, legal_edges, terminal_states
+from tem_sim.checks.turns import claimed_when_due, no_starvation
 from tem_sim.checks.verdict import Kind, Verdict, Verdicts, verdict
 from tem_sim.checks.writes import conserved_rows, lost_write
 
@@ -59,11 +68,25 @@ WATCHED_CHECKS: dict[str, Check] = {
     "conserved_rows": conserved_rows,
     "transaction_hygiene": transaction_hygiene,
     "limits": limits,
+    "no_starvation": no_starvation,
+    "claimed_when_due": claimed_when_due,
 }
-ALL_CHECKS: dict[str, Check] = {**CHECKS, **WATCHED_CHECKS}
+# Of runs whose faults end at `heal_at`: what is owed from then on.
+HEALED_CHECKS: dict[str, Check] = {
+    "ends_in_time": ends_in_time,
+    "queue_served": queue_served,
+    "leases_reclaimed": leases_reclaimed,
+    "told_in_time": told_in_time,
+    "no_livelock": no_livelock,
+    "returns_to_rest": returns_to_rest,
+}
+ALL_CHECKS: dict[str, Check] = {**CHECKS, **WATCHED_CHECKS, **HEALED_CHECKS}
 
 # What is no promise that nothing bad happens: that something good does, and that the run itself is sound.
-_KINDS: dict[str, Kind] = {"liveness": "liveness", "littles_law": "meta"}
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("liveness", "no_starvation", "claimed_when_due", *HEALED_CHECKS), "liveness"),
+    "littles_law": "meta",
+}
 
 
 def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
@@ -80,7 +103,9 @@ def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
 
 def checks_for(scenario: Scenario) -> tuple[str, ...]:
     """Return the names of the checks by which runs of a scenario are judged when none is named."""
-    return tuple(ALL_CHECKS if scenario.store.watched else CHECKS)
+    watched = WATCHED_CHECKS if scenario.store.watched else ()
+    healed = () if scenario.heal_at_s is None else HEALED_CHECKS
+    return (*CHECKS, *watched, *healed)
 
 
 def _asked(run: Run) -> tuple[str, ...]:
@@ -101,6 +126,6 @@ def _answer(name: str, run: Run) -> Verdict:
     if run.events.empty and run.transitions.empty:
         return verdict(name, "unknown", "no event was submitted, so there is nothing to judge")
     try:
-        return (CHECKS | WATCHED_CHECKS)[name](run)
+        return (CHECKS | WATCHED_CHECKS | HEALED_CHECKS)[name](run)
     except Exception as error:
         return verdict(name, "unknown", f"the check crashed: {type(error).__name__}: {error}")

@@ -125,7 +125,7 @@ def legal_edges(run: Run) -> Verdict:
         edge = past.has("before", "" if before is None else str(before)) & past.has("after", str(after))
         legal |= edge & past.has("cause", *(str(cause) for cause in causes))
     illegal = log_rows(run, ~legal)
-    if not len(illegal) and (seen := image_edges(run)):
+    if seen := image_edges(run):
         return verdict("legal_edges", "false", summed(seen), table(seen))
     return no_offence(
         "legal_edges",

@@ -93,7 +93,7 @@ def unknown_checks(file: Path, scenario: Scenario, settings: Sequence[str] = ())
     """
     if not scenario.expect.violations:
         return []
-    from tem_sim.checks.registry import ALL_CHECKS, checks_for
+    from tem_sim.checks.registry import HEALED_CHECKS, WATCHED_CHECKS, checks_for
     from tem_sim.scenario.errors import Problem, did_you_mean
     from tem_sim.scenario.loader import places_in
 
@@ -101,7 +101,9 @@ def unknown_checks(file: Path, scenario: Scenario, settings: Sequence[str] = ())
     strangers = [(index, name) for index, name in enumerate(scenario.expect.violations) if name not in known]
     places = places_in(file, settings) if strangers else None
     rule = f"must be a check: {', '.join(known)}"
-    hints = {name: "it judges watched runs; set store.watch: true" for name in ALL_CHECKS if name not in known}
+    asked = dict.fromkeys(WATCHED_CHECKS, "it judges watched runs; set store.watch: true")
+    asked |= dict.fromkeys(HEALED_CHECKS, "it judges runs whose faults end; set heal_at")
+    hints = {name: hint for name, hint in asked.items() if name not in known}
     return [
         Problem(
             places.violation(name),

@@ -19,15 +19,15 @@ def problems(run, name):
 def busy():
     """A run in which everything happens that may: retries, the end of retries, a lost lease, a success."""
     told = seen()
-    told.submit(1).submit(2).submit(3)
+    told.submit(1)
     told.at(1.0).claim(1).call(1).error(1)
-    told.at(12.0).retry(1)
+    told.at(11.5).retry(1)
     told.at(13.0).claim(1).call(1).error(1, delay_s=20.0)
     told.at(34.0).retry(1).at(35.0).claim(1).call(1).exhausted(1)
-    told.at(40.0).claim(2, "worker-2/0")
+    told.at(39.0).submit(2).at(40.0).claim(2, "worker-2/0")
     told.at(101.0).rescue(2)
     told.at(102.0).claim(2).call(2).ok(2)
-    told.at(110.0).claim(3).call(3).error(3).at(121.0).retry(3).at(122.0).claim(3).call(3).ok(3)
+    told.at(109.0).submit(3).at(110.0).claim(3).call(3).error(3).at(121.0).retry(3).at(122.0).claim(3).call(3).ok(3)
     return told
 
 
