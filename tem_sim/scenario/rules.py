@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario import mitigations
 from tem_sim.scenario.arrivals import Burst
 from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import did_you_mean
-from tem_sim.scenario.faults.base import CLOCKED
+from tem_sim.scenario.faults.base import ALL_EDGES, CLOCKED, STATEMENT_EDGES
 from tem_sim.scenario.replay import Replay
 from tem_sim.scenario.seeds import seeds_text
 
@@ -33,10 +32,12 @@ class Parts:
     """
 
     horizon_s: float | None
+    heal_at_s: float | None
     workers: int | None
     events_limit: int | None
     kinds: tuple[str, ...] | None
     special_kinds: tuple[str, ...]
+    interleave: str | None
     arrivals: tuple[tuple[int, Arrival], ...]
     faults: tuple[tuple[int, AnyFault], ...]
     starts_s: tuple[tuple[int, str, float], ...]
@@ -46,10 +47,12 @@ class Parts:
         """Return the parts of a scenario whose fields are all in order."""
         return cls(
             horizon_s=scenario.horizon_s,
+            heal_at_s=scenario.heal_at_s,
             workers=scenario.workers.count,
             events_limit=scenario.events.limit,
             kinds=tuple(scenario.events.kinds),
             special_kinds=tuple(scenario.handler.kinds),
+            interleave=scenario.store.interleave,
             arrivals=tuple(enumerate(scenario.arrivals)),
             faults=tuple(enumerate(scenario.faults)),
             starts_s=tuple((index, _start_key(fault), fault.start_s) for index, fault in enumerate(scenario.faults)),
@@ -58,14 +61,14 @@ class Parts:
 
 def broken(parts: Parts) -> list[Broken]:
     """Return every rule that these parts break."""
-    rules = _arrivals, _kinds, _event_kinds, _faults_in_time, _targets, _edges
+    rules = _arrivals, _kinds, _event_kinds, _faults_in_time, _healing, _targets, _edges, _between_statements
     return [problem for rule in rules for problem in rule(parts)]
 
 
 def nodes(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
     """Return the names that a fault may target: every node, and the groups."""
     named = [f"worker-{n}" for n in range(1, workers + 1)]
-    return (*named, "beat", *more_beats(faults), "api", "gateway", "redis", "handler", "workers", "*")
+    return (*named, "beat", *more_beats(faults), "api", "gateway", "redis", "handler", "database", "workers", "*")
 
 
 def more_beats(faults: Iterable[AnyFault]) -> tuple[str, ...]:
@@ -114,6 +117,20 @@ def _faults_in_time(parts: Parts) -> Iterator[Broken]:
             yield Broken(("faults", index, key), rule, start_s)
 
 
+def _healing(parts: Parts) -> Iterator[Broken]:
+    """Yield the faults that would begin when all faults are over, and an end of them that the run does not reach."""
+    heal_s, horizon_s = parts.heal_at_s, parts.horizon_s
+    if heal_s is None:
+        return
+    if horizon_s is not None and heal_s >= horizon_s:
+        rule = f"must be before the horizon ({horizon_s:g} s), since it is what comes after it that is judged"
+        yield Broken(("heal_at",), rule, heal_s)
+    for index, key, start_s in parts.starts_s:
+        if start_s >= heal_s:
+            rule = f"must be before heal_at ({heal_s:g} s), by when all faults are over"
+            yield Broken(("faults", index, key), rule, start_s)
+
+
 def _start_key(fault: AnyFault) -> str:
     return "from" if getattr(fault, "from_s", None) else "at"
 
@@ -135,9 +152,19 @@ def _targets(parts: Parts) -> Iterator[Broken]:
 def _edges(parts: Parts) -> Iterator[Broken]:
     for index, fault in parts.faults:
         edge = getattr(fault, "edge", None)
-        if edge is not None and edge not in EDGES:
-            rule = f"must be one of {', '.join(EDGES)}"
-            yield Broken(("faults", index, "edge"), rule, edge, did_you_mean(edge, EDGES))
+        if edge is not None and edge not in ALL_EDGES:
+            rule = f"must be one of {', '.join(ALL_EDGES)}"
+            yield Broken(("faults", index, "edge"), rule, edge, did_you_mean(edge, ALL_EDGES))
+        elif edge in STATEMENT_EDGES and parts.interleave == "transaction":
+            rule = "lies inside a transaction, which is one instant here; set store.interleave: statement"
+            yield Broken(("faults", index, "edge"), rule, edge)
+
+
+def _between_statements(parts: Parts) -> Iterator[Broken]:
+    for index, fault in parts.faults:
+        if parts.interleave == "transaction" and getattr(fault, "needs_statements", False):
+            rule = "strikes inside a transaction, which is one instant here; set store.interleave: statement"
+            yield Broken(("faults", index, "kind"), rule, fault.kind)
 
 
 def _can_strike(fault: AnyFault, node: str) -> bool:

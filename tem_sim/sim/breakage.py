@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from sqlalchemy import Connection, Engine, text
@@ -28,6 +29,9 @@ class _Error(NamedTuple):
     # Whom it can strike: only statements that write or lock, or any.
     writes: bool
 
+
+# What a driver says of a connection that has ended, once it is used: only then does it find out.
+Told = Callable[[], Exception]
 
 ERRORS: dict[str, _Error] = {
     "serialization_failure": _Error(
@@ -61,12 +65,12 @@ class Breakage:
         """Return what a driver raises that finds no server."""
         raise NotImplementedError
 
-    def sever(self, drivers: Sequence[Any]) -> list[Exception]:
+    def sever(self, drivers: Sequence[Any]) -> list[Told]:
         """End these connections at the server's end, and return what the next use of each is answered with."""
         raise NotImplementedError
 
-    def idle_too_long(self, driver: Any) -> Exception:
-        """Return what the next use is answered with of a connection that was idle in a transaction for too long."""
+    def idle_too_long(self, driver: Any) -> Told:
+        """End a connection that was idle in a transaction for too long; return what its next use is answered with."""
         return self.sever([driver])[0]
 
     def knows(self, error: str) -> bool:
@@ -77,8 +81,9 @@ class Breakage:
         """Let the server fail a statement with one of `ERRORS`; raises the driver's own exception."""
         raise NotImplementedError
 
-    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Exception]:
-        """Lose the connection in a commit: before it arrives, or after. Return whether it was done, and the error."""
+    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Told]:
+        """Lose the connection in a commit: before it arrives, or after. Return whether it was done, and
+        what the code hears."""
         raise NotImplementedError
 
 
@@ -89,11 +94,11 @@ class SqliteBreakage(Breakage):
         """See `Breakage.refused`."""
         return _sqlite_error(_CANNOT_OPEN, "unable to open database file")
 
-    def sever(self, drivers: Sequence[Any]) -> list[Exception]:
+    def sever(self, drivers: Sequence[Any]) -> list[Told]:
         """See `Breakage.sever`."""
         for driver in drivers:
             driver.rollback()
-        return [_sqlite_error(_IO_ERROR, "disk I/O error") for _ in drivers]
+        return [partial(_sqlite_error, _IO_ERROR, "disk I/O error") for _ in drivers]
 
     def knows(self, error: str) -> bool:
         """See `Breakage.knows`."""
@@ -105,7 +110,7 @@ class SqliteBreakage(Breakage):
         assert code is not None
         raise _sqlite_error(code, ERRORS[error].sqlite_said)
 
-    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Exception]:
+    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Told]:
         """See `Breakage.commit_unheard`."""
         if arrives:
             driver.commit()
@@ -132,7 +137,7 @@ class PostgresqlBreakage(Breakage):
             return error
         return psycopg.OperationalError("connection refused")
 
-    def sever(self, drivers: Sequence[Any]) -> list[Exception]:
+    def sever(self, drivers: Sequence[Any]) -> list[Told]:
         """See `Breakage.sever`. The server terminates each backend, and it is gone when this returns."""
         pids = [driver.info.backend_pid for driver in drivers if not driver.closed]
         with self._at_once() as control:
@@ -140,20 +145,25 @@ class PostgresqlBreakage(Breakage):
                 control.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
             for pid in pids:
                 _await_end(control, pid)
-        return [_told(driver) for driver in drivers]
+        return [partial(_told, driver) for driver in drivers]
 
-    def idle_too_long(self, driver: Any) -> Exception:
-        """See `Breakage.idle_too_long`."""
+    def idle_too_long(self, driver: Any) -> Told:
+        """See `Breakage.idle_too_long`. The connection ends for real, and only the reason is of our making."""
         from psycopg.errors import IdleInTransactionSessionTimeout
 
         self.sever([driver])
-        return IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout")
+
+        def told() -> Exception:
+            _told(driver)
+            return IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout")
+
+        return told
 
     def fail(self, driver: Any, error: str) -> NoReturn:
         """See `Breakage.fail`."""
         fail(driver, ERRORS[error].sqlstate, ERRORS[error].said)
 
-    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Exception]:
+    def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Told]:
         """See `Breakage.commit_unheard`. COMMIT is really sent, and the socket closed before its answer is read."""
         pid, transaction = driver.info.backend_pid, _transaction_of(driver)
         if arrives:
@@ -161,7 +171,7 @@ class PostgresqlBreakage(Breakage):
             while driver.pgconn.flush():
                 pass
         driver.pgconn.finish()
-        return self._outcome(pid, transaction), _told(driver)
+        return self._outcome(pid, transaction), partial(_told, driver)
 
     def _outcome(self, pid: int, transaction: str | None) -> bool:
         """Wait until the backend is gone, and return whether its transaction was committed."""

@@ -42,16 +42,16 @@ class SimStore(Store):
     whatever `insert=True` says, so BEGIN would have been said before.
     """
 
-    __slots__ = ("_held", "_kernel", "_latency_s", "_txn", "_watch", "transactions")
+    __slots__ = ("_held", "_kernel", "_reach", "_txn", "_watch", "transactions")
 
     def __init__(
-        self, engine: Engine, kernel: Kernel, latency_s: Callable[[], float], watch: Watch | None = None
+        self, engine: Engine, kernel: Kernel, reach: Callable[[str], None], watch: Watch | None = None
     ) -> None:
         super().__init__(engine)
         self.transactions = 0
         self._held: Connection | None = None
         self._kernel = kernel
-        self._latency_s = latency_s
+        self._reach = reach
         self._watch = watch
         self._txn: Txn | None = None
         if watch is not None:
@@ -65,7 +65,7 @@ class SimStore(Store):
         caller = self._kernel.current
         if caller is not None:
             self.transactions += 1
-            self._kernel.work(self._latency_s())
+            self._reach(caller.node.name)
         # There is one connection only, so it need not go back to the pool in between, which costs more than a BEGIN.
         if self._held is None:
             self._held = self.engine.connect()
@@ -116,7 +116,8 @@ class Database:
         self.statements = 0
         self.watch = Watch(kernel) if model.watched else None
         strategy = strategy_of(model.schedule, streams)
-        self.pace = Latencies(kernel, model, streams) if strategy is None else Turnstile(kernel, strategy)
+        self.latencies = Latencies(kernel, model, streams)
+        self.pace = self.latencies if strategy is None else Turnstile(kernel, strategy)
         self._kernel = kernel
         self._model = model
         self._luck = streams.stream("store-latency")
@@ -145,7 +146,7 @@ class Database:
     def _serial_store(self, url: URL) -> SimStore:
         engine = make_engine(url, poolclass=StaticPool)
         self._listen(engine)
-        return SimStore(engine, self._kernel, self._latency_s, self.watch)
+        return SimStore(engine, self._kernel, self._reach, self.watch)
 
     def _statement_store(self, url: URL) -> StatementStore:
         impatient = LOCKING[url.get_backend_name()].connect(url)
@@ -160,8 +161,9 @@ class Database:
         if self.watch is not None:
             row_images.listen(engine, self.watch.saw)
 
-    def _latency_s(self) -> float:
-        return self._model.latency_s.quantile(self._luck.random())
+    def _reach(self, node: str) -> None:
+        """Let the calling thread, of that node, take the time of a transaction that is one instant."""
+        self.latencies.spend(node, self._model.latency_s.quantile(self._luck.random()))
 
     def _own_place(self, url: URL) -> URL:
         """Return where the run's tables are: a schema, or a file that goes with the run, so that it touches no other's.
@@ -183,7 +185,8 @@ class Database:
         with self._admin.begin() as connection:
             connection.execute(text(f"CREATE SCHEMA {schema}"))
         self._schema = schema
-        return url.update_query_dict({"options": f"-csearch_path={schema}"})
+        # What a crash of the server would lose, the run has no use for.
+        return url.update_query_dict({"options": f"-csearch_path={schema} -csynchronous_commit=off"})
 
     def _on_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         # SQLite's driver is told to begin, and so locks; PostgreSQL's begins by itself, and is told to lock.

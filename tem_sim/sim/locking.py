@@ -30,6 +30,9 @@ class Locking:
         self.kernel = kernel
         self.timeout_s = timeout_s
         self._may_move = may_move
+        # How often a statement had to wait, and how many outside of the run hold a lock that may make it so.
+        self.parkings = 0
+        self.held_outside = 0
         self._parked: dict[SimThread, Event] = {}
 
     @staticmethod
@@ -40,6 +43,11 @@ class Locking:
     def attempt(self, driver: Any, statement: str, run: Callable[[], Any]) -> None:
         """Execute a statement, or raise one of `refusals` where it would have to wait, and leave no trace of it."""
         raise NotImplementedError
+
+    @staticmethod
+    def may_lock(statement: str) -> bool:
+        """Whether a statement may need a lock that another holds: one that writes, or reads for update."""
+        return not statement.startswith(_READS) or any(word in statement for word in _LOCKS)
 
     def is_open(self, driver: Any) -> bool:
         """Whether the server knows of a transaction on this connection on which something was executed."""
@@ -54,9 +62,10 @@ class Locking:
         if not self.is_worth_waiting(refusal):
             raise refusal
         thread = session.thread
+        self.parkings += 1
         woken = self._parked[thread] = Event(self.kernel.env)
         try:
-            if not self._may_move():
+            if not self.held_outside and not self._may_move():
                 self.deadlock(session, refusal)
             if self.timeout_s is not None:
                 left_s = max(0.0, began_s + self.timeout_s - self.kernel.now)
@@ -135,7 +144,7 @@ class PostgresqlLocking(Locking):
 
     def attempt(self, driver: Any, statement: str, run: Callable[[], Any]) -> None:
         """Execute a statement; see `Locking.attempt`. Its locks are given back when it would have to wait for one."""
-        if statement.startswith(_READS) and not any(word in statement for word in _LOCKS):
+        if not self.may_lock(statement):
             run()
             return
         driver.execute("SAVEPOINT tem_sim")

@@ -31,6 +31,8 @@ class Latencies:
         self.kernel = kernel
         # What the faults at work do to a latency: each takes the node's name and the seconds, and returns seconds.
         self.stretched_by: list[Callable[[str, float], float]] = []
+        # How many threads the database keeps waiting at this moment.
+        self.at_work = 0
         self._model = model
         self._streams = streams
         self._luck: dict[str, Stream] = {}
@@ -44,9 +46,17 @@ class Latencies:
         own = self._model.nodes.get(thread.node.name)
         distribution = (own and getattr(own, name)) or getattr(self._model, name)
         latency_s = distribution.quantile(luck.random())
-        for stretch in self.stretched_by:
-            latency_s = stretch(thread.node.name, latency_s)
-        self.kernel.work(latency_s)
+        self.spend(thread.node.name, latency_s)
+
+    def spend(self, node: str, latency_s: float) -> None:
+        """Let a latency of the calling thread pass, stretched by the faults at work."""
+        self.at_work += 1
+        try:
+            for stretch in self.stretched_by:
+                latency_s = stretch(node, latency_s)
+            self.kernel.work(latency_s)
+        finally:
+            self.at_work -= 1
 
     def again(self, thread: SimThread) -> None:
         """Try again at once, in the order of parking; see `Pace.again`."""

@@ -8,6 +8,7 @@ from simpy.events import Event
 from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from tem_sim.sim.breakage import Told
 from tem_sim.sim.kernel import Kernel, SimThread
 
 # What SQLAlchemy's own pool says, whose place this one takes; `3o7r` is the page on it.
@@ -19,7 +20,7 @@ class Resting:
     """A connection that nobody uses, and, if the server has closed it meanwhile, what its next use is answered with."""
 
     connection: Connection
-    cut: Exception | None = None
+    cut: Told | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -31,9 +32,6 @@ class NodePool:
     timeout_s: float
     idle: list[Resting] = field(default_factory=list)
     taken: int = 0
-    # How often somebody found no place, and how often none became free in time.
-    waits: int = 0
-    timeouts: int = 0
     # In the order of coming; a thread uses one connection at a time.
     _users: dict[SimThread, None] = field(default_factory=dict)
     _waiting: dict[SimThread, Event] = field(default_factory=dict)
@@ -48,11 +46,9 @@ class NodePool:
         if not self.is_full:
             self._users[thread] = None
             return
-        self.waits += 1
         turn = self._waiting[thread] = Event(self.kernel.env)
         self.kernel.call_later(self.timeout_s, lambda: self._give_up(thread, turn))
         if self.kernel.wait(turn) == "timeout":
-            self.timeouts += 1
             raise PoolTimeout(_TIMEOUT.format(self.size, self.timeout_s), code="3o7r")
 
     def _give_up(self, thread: SimThread, turn: Event) -> None:

@@ -19,9 +19,10 @@ from sqlalchemy.exc import DBAPIError
 
 from tem_sim.pipeline.store import Store
 from tem_sim.scenario.store import Store as StoreModel
-from tem_sim.sim.breakage import BREAKAGE, Breakage
+from tem_sim.sim.breakage import BREAKAGE, Breakage, Told
 from tem_sim.sim.kernel import Kernel, Node, SimThread
 from tem_sim.sim.locking import LOCKING, Locking
+from tem_sim.sim.outsider import Outsider
 from tem_sim.sim.pace import Pace
 from tem_sim.sim.pools import NodePool, Resting
 from tem_sim.sim.watch import Txn, Watch, failure
@@ -51,7 +52,7 @@ class Session:
     # How long SQLite's BEGIN IMMEDIATE has waited, on behalf of the write that follows at once; None where none does.
     begun_after_s: float | None = None
     # The server has closed the connection: what its next use is answered with.
-    cut: Exception | None = None
+    cut: Told | None = None
     # How many statements have been sent on it, and come back.
     uses: int = 0
 
@@ -90,15 +91,16 @@ class StatementStore(Store):
         self.at_point: list[Callable[[SimThread, Session | None, Point, str], None]] = []
         # Asked about each commit: None if all is well, else whether it arrives before the connection is lost.
         self.unheard: list[Callable[[Session], bool | None]] = []
-        # Who outside of the run holds the lock that all writers need.
-        self.held_outside = 0
+        # How often somebody found no place in a pool.
+        self.pool_waits = 0
         self.sessions: dict[SimThread, Session] = {}
         watch.open_of = lambda thread: self.sessions[thread].txn if thread in self.sessions else None
-        self._reader = reader
+        self.reader = reader
         self._model = model
         self._pools: dict[str, NodePool] = {}
         self._taken: Counter[str] = Counter()
         self._orphans: list[Session] = []
+        self._outsiders: list[Outsider] = []
         driver: Any = engine.dialect.loaded_dbapi
         self._driver_error: type[Exception] = driver.Error
         self._hook(engine)
@@ -112,7 +114,7 @@ class StatementStore(Store):
         """Take a connection of the node's pool and open a transaction on it; see `Store.begin`."""
         thread = self.kernel.current
         if thread is None:
-            with self._reader.begin() as connection:
+            with self.reader.begin() as connection:
                 yield connection
             return
         session = self._open(thread)
@@ -139,6 +141,7 @@ class StatementStore(Store):
 
     def _open(self, thread: SimThread) -> Session:
         pool = self.pool(thread.node.name)
+        self.pool_waits += pool.is_full
         pool.take(thread)
         if pool.idle:
             resting = pool.idle.pop()
@@ -178,18 +181,22 @@ class StatementStore(Store):
             self._close([resting for resting in pool.idle if resting.cut is not None])
             pool.idle = [resting for resting in pool.idle if resting.cut is None]
         else:
+            if session.busy:
+                # SQLAlchemy leaves it to its pool to roll back what could not be committed.
+                self.watch.note("rollback", session.txn)
+                self._undo(session)
             pool.idle.append(Resting(session.connection))
         pool.give(session.thread)
 
     # --- faults
 
-    def cut(self, session: Session, error: Exception | None = None) -> None:
-        """Close a session's connection at the server's end: its transaction is undone, its next use raises the error.
+    def cut(self, session: Session, told: Told | None = None) -> None:
+        """Close a session's connection at the server's end: its transaction is undone, its next use raises an error.
 
-        Without one that is what the driver says of a connection that has ended.
+        That is `told`, or what the driver says by itself of a connection that has ended.
         """
         if session.cut is None:
-            session.cut = error or self.breakage.sever([session.driver])[0]
+            session.cut = told or self.breakage.sever([session.driver])[0]
             self._undo(session)
 
     def cut_all(self, nodes: Container[str]) -> int:
@@ -200,11 +207,11 @@ class StatementStore(Store):
         at_work = [one for one in self._held() if one.node.name in nodes and one.cut is None]
         at_rest = [one for name, pool in self._pools.items() if name in nodes for one in pool.idle if one.cut is None]
         drivers = [one.driver for one in at_work] + [_driver_of(one.connection) for one in at_rest]
-        errors = self.breakage.sever(drivers)
-        for session, error in zip(at_work, errors, strict=False):
-            self.cut(session, error)
-        for resting, error in zip(at_rest, errors[len(at_work) :], strict=True):
-            resting.cut = error
+        answers = self.breakage.sever(drivers)
+        for session, told in zip(at_work, answers, strict=False):
+            self.cut(session, told)
+        for resting, told in zip(at_rest, answers[len(at_work) :], strict=True):
+            resting.cut = told
         return len(drivers)
 
     def take_away(self, node: str, places: int) -> None:
@@ -212,13 +219,24 @@ class StatementStore(Store):
         self._taken[node] += places
         self.pool(node).take_away(places)
 
+    def outsider(self) -> Outsider:
+        """Return somebody who is no part of the run, and can hold the lock that all writers need."""
+        self._outsiders.append(Outsider(self.reader, self.locking))
+        return self._outsiders[-1]
+
+    def unlock_outsiders(self) -> None:
+        """Let nobody from outside hold a lock any more."""
+        for outsider in self._outsiders:
+            outsider.unlock()
+
     def _held(self) -> list[Session]:
         """Return the sessions that the server knows of, those of the dead included."""
         return [*self.sessions.values(), *self._orphans]
 
     def _undo(self, session: Session) -> None:
-        with suppress(Exception):
-            session.driver.rollback()
+        if session.cut is None:
+            with suppress(Exception):
+                session.driver.rollback()
         session.txn.changes.clear()
         session.busy = False
         self.locking.ended()
@@ -343,8 +361,9 @@ class StatementStore(Store):
 
     def _still_connected(self, session: Session, kind: str, sql: str = "") -> None:
         if session.cut is not None:
-            self.watch.note(kind, session.txn, sql=sql, error=failure(session.cut))
-            raise session.cut
+            error = session.cut()
+            self.watch.note(kind, session.txn, sql=sql, error=failure(error))
+            raise error
 
     def _on_commit(self, driver: Any) -> None:
         thread = self.kernel.current
@@ -355,8 +374,9 @@ class StatementStore(Store):
         session = self.sessions[thread]
         self._still_connected(session, "commit")
         if not session.busy or not self.locking.is_open(session.driver):
-            # No transaction was ever begun at the server, so none is ended there.
+            # Nothing was done in it; at most SQLite was told to begin, and takes no second BEGIN before an end.
             session.busy = False
+            self._commit(session.driver)
             return
         self._reach(thread, session, "before_commit", "COMMIT")
         self.pace.pause(thread, "commit")
@@ -385,10 +405,10 @@ class StatementStore(Store):
 
     def _commit_unheard(self, session: Session, arrives: bool) -> None:
         """Lose the connection in a commit, before or after it is done; `_reach` raises what the code hears of it."""
-        done, error = self.breakage.commit_unheard(session.driver, arrives)
+        done, told = self.breakage.commit_unheard(session.driver, arrives)
         if done:
             self._committed(session)
-        self.cut(session, error)
+        self.cut(session, told)
 
     def _on_rollback(self, driver: Any) -> None:
         thread = self.kernel.current
@@ -423,17 +443,16 @@ class StatementStore(Store):
             self._still_connected(session, kind, statement)
 
     def _may_move(self) -> bool:
-        """Whether somebody who may hold locks is not waiting for one."""
-        if self.held_outside:
-            return True
+        """Whether a session that may hold locks is not itself waiting for one."""
         return any(session.busy and not self.locking.is_parked(session.thread) for session in self._held())
 
     def close(self) -> None:
         """Close every connection."""
+        self.unlock_outsiders()
         for session in self._held():
             with suppress(Exception):
                 session.driver.close()
         for pool in self._pools.values():
             self._close(pool.idle)
-        self._reader.dispose()
+        self.reader.dispose()
         super().close()

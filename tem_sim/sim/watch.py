@@ -66,6 +66,12 @@ class Watch:
         self.open_of: Callable[[SimThread], Txn | None] = lambda thread: None
         self._seen: list[RowImage] = []
 
+    def restart(self) -> None:
+        """Forget all that was kept, and number from 1 again."""
+        self.steps.clear()
+        self.changes.clear()
+        self._txns = 0
+
     def saw(self, image: RowImage) -> None:
         """Take a row image from the statement that is being executed."""
         if self._kernel.current is not None and image.before != image.after:
@@ -79,6 +85,12 @@ class Watch:
         """Begin a transaction."""
         self._txns += 1
         return Txn(self._txns)
+
+    def take_back(self, kept: int) -> int:
+        """Drop all changes but the first so many: the store has forgotten the others. Return how many."""
+        gone = len(self.changes) - kept
+        del self.changes[kept:]
+        return gone
 
     def note(
         self,
