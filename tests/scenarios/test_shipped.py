@@ -14,6 +14,8 @@ pytestmark = pytest.mark.xdist_group("shipped scenarios")
 
 # The full storm belongs to `make demo`; a tenth of it has the same shape.
 SMALLER = {"retry_storm": ("arrivals.events=1000",), "scheduler_backlog": ("arrivals.events=2000",)}
+# What is broken on purpose: a bug from before, and an old version among the workers.
+MEANT_TO_BREAK = {"stale_read", "rolling_deploy"}
 NO_LEASE = "pipeline.lease=off", "horizon=200s"
 NO_SWEEP = "pipeline.sweep_after=off", "horizon=200s"
 EXPECTED = {
@@ -59,7 +61,7 @@ def test_each_file_begins_with_the_modeline_and_says_what_to_look_at(name: str) 
 def test_each_scenario_runs_and_breaks_the_checks_it_is_meant_to_break_and_no_others(name: str) -> None:
     run = shipped(name, *SMALLER.get(name, ()))
     assert run.status == "complete"
-    assert (name == "stale_read") == bool(run.scenario.expect.violations)
+    assert (name in MEANT_TO_BREAK) == bool(run.scenario.expect.violations)
     assert broken_checks(name, *SMALLER.get(name, ())) == set(run.scenario.expect.violations)
     assert run.faults["landed"].gt(0).all()
 
