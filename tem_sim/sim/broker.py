@@ -60,6 +60,8 @@ class SimBroker:
         self.freezes = 0
         self.thawed: Event | None = None
         self.on_thaw: list[Callable[[], None]] = []
+        # Whether pool children die of poison messages; until all faults are ended.
+        self.poison_kills = True
         self._eta_limit = eta_limit
         self._visibility_timeout_s = visibility_timeout_s
         self._sweep_every_s = sweep_every_s

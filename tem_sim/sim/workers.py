@@ -99,7 +99,7 @@ class Worker:
                 consumer.ack(message)
             self.busy += 1
             self._in_hand[slot] = message
-            if message.poison:
+            if message.poison and self.broker.poison_kills:
                 self.kill_child(slot)
                 self.node.kernel.sleep(0)
             task = partial(process_events_batch, self.pipe, worker=name)
@@ -150,6 +150,12 @@ class Worker:
         if self.habits.on_connection_loss != "reconnect":
             self._consumer.deaf = True
         self._leaving = self.habits.on_connection_loss == "exit"
+
+    def hear_again(self) -> None:
+        """Be served again, unless the worker is about to exit."""
+        if self._consumer is not None and not self._leaving:
+            self._consumer.deaf = False
+            self.broker.dispatch()
 
     def _leave(self) -> None:
         """Exit when the last task is done; its supervisor starts the worker again."""

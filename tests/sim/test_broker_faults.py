@@ -326,6 +326,43 @@ def test_a_paused_worker_hoards_its_prefetch() -> None:
     assert all_done(done)
 
 
+# --- healed
+
+
+@pytest.mark.parametrize(
+    ("fault", "broker"),
+    [
+        ({"kind": "consumer_deaf", "target": "workers", "at": "8s"}, {}),
+        ({"kind": "broker_restart", "at": "8s", "for": "1s", "messages": "kept"}, {"on_connection_loss": "deaf"}),
+        ({"kind": "broker_restart", "at": "8s", "for": "9m"}, {}),
+        ({"kind": "broker_frozen", "at": "8s", "for": "9m"}, {}),
+        ({"kind": "wakeups_lost", "at": "8s", "for": "9m"}, {}),
+    ],
+)
+def test_all_of_it_is_over_when_the_faults_are_ended(fault: dict[str, Any], broker: dict[str, Any]) -> None:
+    done = run(
+        pipeline=LEASED,
+        handler=SWAMPED,
+        broker={"ack": "late", **broker},
+        horizon="10m",
+        heal_at="40s",
+        faults=[fault],
+    )
+    assert all_done(done)
+    assert done.end_s < 120.0
+    assert fault_row(done)["end_s"] <= 40.0
+    assert not done.messages["delivered_s"].between(20.0, 40.0 - 0.001).any()
+
+
+def test_a_poison_wakeup_is_harmless_when_the_faults_are_ended() -> None:
+    fault = {"kind": "child_death", "target": "workers", "edge": "before_claim", "nth": 20, "poison": True}
+    broker = {"ack": "late", "reject_on_worker_lost": True}
+    done = struck(fault, broker=broker, heal_at="20s", stop="horizon", horizon="40s")
+    poison = done.messages[done.messages["message"] == runs_of(done).idxmax()]
+    assert poison["started_s"].max() < 24.0
+    assert poison["finished_s"].notna().sum() == 1
+
+
 # --- settings of the broker
 
 

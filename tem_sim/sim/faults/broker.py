@@ -46,7 +46,14 @@ def broker_restart(at: Infliction, fault: BrokerRestart) -> None:
         if world.pubsub.up:
             world.gateway.resubscribe()
 
+    def heal() -> None:
+        resubscribe()
+        for worker in world.workers.values():
+            worker.hear_again()
+
     at.window(begin, end)
+    # What the loss of the connection made of workers and gateway is over when all faults are.
+    at.later(None, heal)
 
 
 def broker_frozen(at: Infliction, fault: BrokerFrozen) -> None:

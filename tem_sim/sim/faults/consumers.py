@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tem_sim.sim.faults.process import restart_later
 from tem_sim.sim.kernel import Node
 
 if TYPE_CHECKING:
     from tem_sim.scenario.faults.consumers import ChildDeath, ConsumerDeaf, PopThenDie
     from tem_sim.sim.faults.infliction import Infliction
-    from tem_sim.sim.faults.log import Activation
     from tem_sim.sim.workers import Worker
 
 
@@ -27,6 +27,11 @@ def child_death(at: Infliction, fault: ChildDeath) -> None:
         activation.landed = 1
         activation.detail = f"{node.name}/{slot} killed"
         worker.kill_child(slot, poison=fault.poison)
+        if fault.poison:
+            at.later(None, harmless)
+
+    def harmless() -> None:
+        world.broker.poison_kills = False
 
     at.strike(kill)
 
@@ -78,11 +83,6 @@ def pop_then_die(at: Infliction, fault: PopThenDie) -> None:
         if at.luck.random() < fault.probability and consumer is not None and world.broker.lose_popped(consumer):
             activation.detail = "the wake-up that it was taking is lost"
         world.kill(node.name)
-        if fault.restart_after_s is not None:
-            world.kernel.call_later(fault.restart_after_s, lambda: restart(node.name, activation))
-
-    def restart(name: str, activation: Activation) -> None:
-        world.start_node(name)
-        activation.end_s = world.kernel.now
+        restart_later(at, activation, fault.restart_after_s)
 
     at.strike(kill)
