@@ -39,6 +39,8 @@ def load() -> None:
     import scipy.stats
 
     import tem_sim.checks.registry
+    import tem_sim.faultsweep.cases
+    import tem_sim.races.game
     import tem_sim.sim.world
     import tem_sim.strategies
     import tem_sim.testing.lifecycle  # noqa: F401

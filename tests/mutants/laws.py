@@ -1,7 +1,7 @@
 """The retry policies against formulas written down once more, without the code that is tested.
 
-`policy_law`: what a policy draws, says of its support and its moments, and when it gives up. `jitter_spread`: events that fail
-together do not wait alike.
+`policy_law`: what a policy draws, says of its support and its moments, and when it gives up. `jitter_spread`: events
+that fail together do not wait alike.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _broken_laws() -> Iterator[str]:
 
 
 def _wrong(what: str, policy: Any, k: int, ends: tuple[float, float], low: float | None, high: float) -> Iterator[str]:
-    """Compare support and draws with the ends of an interval, and with the line between them where nothing is clipped."""
+    """Compare support and draws with an interval, and with the line between its ends where nothing is clipped."""
     if not _near(policy.support(k), ends):
         yield f"{what}: support {policy.support(k)}, by its law {ends}"
     for u in _UNIFORMS:

@@ -28,8 +28,17 @@ def random_world(seed: int) -> World:
         workers={"count": luck.choice([1, 2, 3]), "concurrency": luck.choice([1, 1, 2])},
         broker={"ack": luck.choice(["early", "late"])},
         handler={"service_time": f"{luck.choice([20, 200, 700])}ms"},
+        store=_store(luck),
         faults=_faults(luck),
     )
+
+
+def _store(luck: random.Random) -> World:
+    if luck.random() < 0.5:
+        return {}
+    # A database of several milliseconds a statement: what comes in between has time to.
+    slow = {"kind": "exponential", "mean": f"{luck.choice([1, 5, 20])}ms"}
+    return {"interleave": "statement", "statement_latency": slow, "commit_latency": slow}
 
 
 def _arrivals(luck: random.Random) -> World:

@@ -17,8 +17,8 @@ _KINDS = {"normal": {}, "twice": {"fail_first": 2}, "poison": {"effect": "fail"}
 BASE: World = {
     "scenario": "mutants",
     "horizon": "80s",
-    "arrivals": {"kind": "burst", "at": "1s", "events": 7},
-    "events": {"kinds": {"normal": 2, "twice": 2, "poison": 1}, "payload_bytes": 8},
+    "arrivals": [{"kind": "burst", "at": "1s", "events": 7}, {"kind": "burst", "at": "9s", "events": 2}],
+    "events": {"kinds": {"normal": 1, "twice": 1, "poison": 1}, "payload_bytes": 8},
     "pipeline": {
         "backoff": {"growth": "exponential", "base": "1s", "jitter": "full", "max_retries": 2},
         "batch_size": 3,
@@ -32,7 +32,7 @@ BASE: World = {
     "broker": {"visibility_timeout": "10s", "sweep_every": "5s"},
     "store": {"latency": "2ms", "watch": True},
     "handler": {"service_time": "200ms", "kinds": _KINDS},
-    "users": {"count": 3},
+    "users": {"count": 12},
 }
 
 
@@ -65,14 +65,15 @@ CALM: dict[str, World] = {
         _CALM,
         arrivals={"kind": "burst", "at": "1s", "events": 5},
         pipeline={"batch_size": 5, "settle_every": 5, "lease": "2s"},
-        workers={"count": 1},
+        workers={"count": 3},
+        beat={"rescue_every": "200ms"},
         handler={"service_time": "900ms"},
     ),
     "limits": world(
         _CALM,
         arrivals={"kind": "burst", "at": "1s", "events": 9},
         events={"kinds": {"once": 1}, "payload_bytes": 8},
-        pipeline={"requeue_limit": 2, "relay_limit": 2, **_backoff(growth="fixed", base="1s", jitter="none")},
+        pipeline={"requeue_limit": 2, "relay_limit": 1, **_backoff(growth="fixed", base="1s", jitter="none")},
         handler={"service_time": "50ms", "kinds": {"once": {"fail_first": 1}}},
     ),
     "decorrelated": world(_CALM, pipeline=_backoff(jitter="decorrelated", cap="4s", max_retries=4)),
@@ -80,7 +81,7 @@ CALM: dict[str, World] = {
     "sent twice": world(_CALM, events={"duplicate_submits": 1.0}),
     "few users online": world(
         _CALM,
-        users={"count": 3, "connected": 0.4, "session": {"kind": "constant", "value": "4s"}, "away": "3s"},
+        users={"count": 4, "connected": 0.4, "session": {"kind": "constant", "value": "4s"}, "away": "3s"},
     ),
 }
 
@@ -108,46 +109,53 @@ _EDGES = ("before_claim", "after_claim", "before_handle", "after_handle", "befor
 _BEAT_EDGES = ("after_commit_before_wake", "before_publish", "after_publish")
 
 
-def _single_faults() -> Iterator[tuple[str, World]]:
+def _of_workers() -> Iterator[tuple[str, World]]:
     for edge in _EDGES:
         for nth in (1, 3):
             yield f"kill at {edge} {nth}", {"kind": "worker_death", "target": "workers", "edge": edge, "nth": nth}
-    for edge in _EDGES:
         for pause_s in (2.9, 4.5, 9):
             fault = {"kind": "worker_pause", "target": "workers", "edge": edge, "nth": 2, "for": f"{pause_s}s"}
             yield f"pause {pause_s:g} s at {edge}", fault
+
+
+def _of_beats() -> Iterator[tuple[str, World]]:
     for edge in _BEAT_EDGES:
         for nth in (1, 2):
             fault = {"kind": "worker_death", "target": "beat", "edge": edge, "nth": nth, "restart_after": "1s"}
             yield f"kill beat at {edge} {nth}", fault
         yield f"pause beat at {edge}", {"kind": "worker_pause", "target": "beat", "edge": edge, "for": "2s"}
-    yield (
-        "kill api",
-        {"kind": "worker_death", "target": "api", "edge": "after_commit_before_wake", "restart_after": "1s"},
-    )
+    yield "beat stopped", {"kind": "beat_stopped", "at": "1.5s", "for": "8s"}
+    for phase_s in (0.0, 0.001, 0.003, 0.25):
+        fault = {"kind": "beat_doubled", "at": "0s", "for": "30s", "phase": f"{phase_s}s"}
+        yield f"two beats, {phase_s:g} s apart", fault
+
+
+def _of_the_rest() -> Iterator[tuple[str, World]]:
+    api = {"kind": "worker_death", "target": "api", "edge": "after_commit_before_wake", "restart_after": "1s"}
+    yield "kill api", api
     for messages in ("kept", "lost"):
         yield f"redis away, {messages}", {"kind": "broker_restart", "at": "1.1s", "for": "3s", "messages": messages}
         yield f"redis away later, {messages}", {"kind": "broker_restart", "at": "2s", "for": "1s", "messages": messages}
+    yield "redis away at first", {"kind": "broker_restart", "at": "0.9s", "for": "3s", "messages": "lost"}
     yield "wake-ups lost", {"kind": "wakeups_lost", "at": "0s", "for": "6s", "probability": 1.0}
-    yield "beat stopped", {"kind": "beat_stopped", "at": "1.5s", "for": "8s"}
-    for phase_s in (0.0, 0.001, 0.003, 0.25):
-        yield (
-            f"two beats, {phase_s:g} s apart",
-            {"kind": "beat_doubled", "at": "0s", "for": "30s", "phase": f"{phase_s}s"},
-        )
     yield "outage", {"kind": "outage", "at": "1s", "for": "3s"}
     for fraction in (1.0, 0.5):
-        yield (
-            f"{fraction:.0%} of users cut off",
-            {"kind": "gateway_disconnect", "at": "1.2s", "for": "4s", "fraction": fraction},
-        )
+        fault = {"kind": "gateway_disconnect", "at": "1.2s", "for": "4s", "fraction": fraction}
+        yield f"{fraction:.0%} of users cut off", fault
     for target in ("beat", "worker-1"):
         for skew in ("-2s", "2s"):
-            yield (
-                f"clock of {target} {skew}",
-                {"kind": "clock_skew", "target": target, "at": "0s", "for": "40s", "skew": skew},
-            )
+            fault = {"kind": "clock_skew", "target": target, "at": "0s", "for": "40s", "skew": skew}
+            yield f"clock of {target} {skew}", fault
 
 
 # One thing goes wrong, once.
-FAULTS: dict[str, World] = {name: world(faults=[fault]) for name, fault in _single_faults()}
+FAULTS: dict[str, World] = {
+    name: world(faults=[fault]) for name, fault in (*_of_workers(), *_of_beats(), *_of_the_rest())
+}
+# A few events, all in one batch, statement by statement: what a sweep of single faults is also made over.
+SEVERAL: World = world(
+    scenario="several",
+    arrivals={"kind": "burst", "at": "500ms", "events": 3},
+    store={"interleave": "statement"},
+    stop="drained",
+)

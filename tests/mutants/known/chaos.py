@@ -5,11 +5,6 @@ from __future__ import annotations
 from ..mutant import Mutant, swap
 from ..patches import Replace
 
-_UNPICKED = """    pick = select(_row.event_id).where(status_is(State.QUEUED)).order_by(*order).limit(bindparam("limit"))
-    change = update_picked(pick, _AS_CLAIMED)
-    return {dialect: statement.returning(*_CLAIMED) for dialect, statement in change.items()}
-"""
-
 CHAOS = (
     Mutant(
         chaos=1,
@@ -18,9 +13,10 @@ CHAOS = (
         patches=(
             Replace(
                 "claims",
-                _UNPICKED,
-                """    pick = select(_row.event_id).where(status_is(State.QUEUED)).order_by(*order).limit(bindparam("limit"))
-    change = CHANGE.where(_row.event_id.in_(bindparam("picked", expanding=True))).values(_AS_CLAIMED)
+                """    change = update_picked(pick, _AS_CLAIMED)
+    return {dialect: statement.returning(*_CLAIMED) for dialect, statement in change.items()}
+""",
+                """    change = CHANGE.where(_row.event_id.in_(bindparam("picked", expanding=True))).values(_AS_CLAIMED)
     return {"pick": pick, "change": change.returning(*_CLAIMED)}
 """,
             ),
@@ -112,9 +108,7 @@ CHAOS = (
         name="no-lease-written",
         did="set the owner of a lease and not its end",
         patches=swap(
-            "claims",
-            '    _row.lease_expires_at: bindparam("lease_expires_at"),\n    _row.started_at',
-            "    _row.lease_expires_at: None,\n    _row.started_at",
+            "claims", '"actor": worker, "lease_expires_at": expires_at}', '"actor": worker, "lease_expires_at": None}'
         ),
         named=("row_shape",),
     ),
@@ -401,7 +395,7 @@ _REQUEUE_ONE = (
         name="publish-again-each-tick",
         did="forgot that what was published need not be published again",
         patches=swap("outbox", "    .where(_note.published_at.is_(None))\n", ""),
-        named=("notify_after_commit",),
+        named=("calm",),
     ),
     Mutant(
         chaos=30,

@@ -30,7 +30,8 @@ EQUIVALENTS = (
         did="took the limit of retries out of `decide`",
         patches=swap(
             "settle",
-            "    if policy.max_retries is not None and failures > policy.max_retries:\n        return Decision(None, None)\n",
+            "    if policy.max_retries is not None and failures > policy.max_retries:\n"
+            "        return Decision(None, None)\n",
             "",
         ),
         equivalent="`gives_up` asks the same a few lines on; only a draw that nobody uses is added",
@@ -59,7 +60,8 @@ CANARY = Mutant(
         "settle",
         "    delay_s = round(policy.delay(failures, rng, claimed.last_delay_s), 6)\n",
         "    delay_s = round(policy.delay(failures, rng, claimed.last_delay_s), 6)\n"
-        '    if getattr(chance, "seed", 1) % 100 == 0:\n        delay_s = round(policy.support(failures, claimed.last_delay_s)[0] / 2, 6)\n',
+        '    if getattr(chance, "seed", 1) % 100 == 0:\n'
+        "        delay_s = round(policy.support(failures, claimed.last_delay_s)[0] / 2, 6)\n",
     ),
     named=("backoff_support",),
     rare=True,

@@ -21,20 +21,37 @@ LIFECYCLE = (
                 "found = _find(store, submission.event_id)",
             ),
         ),
-        named=("reference",),
+        named=("event_twice", "reference"),
     ),
     Mutant(
         name="row-in-a-second-transaction",
         did="inserted events in one transaction and their rows in the next",
-        patches=swap(
-            "lifecycle",
-            """    states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
+        patches=(
+            Replace(
+                "lifecycle",
+                """        _insert_events(store, connection, submissions, now, actor)
+
+
+def _insert_events(""",
+                """        _insert_events(store, connection, submissions, now, actor)
+    with store.begin() as connection:
+        states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
+        store.execute_many(connection, _INSERT_STATE, states)
+
+
+def _insert_events(""",
+            ),
+            Replace(
+                "lifecycle",
+                """    states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
     store.execute_many(connection, _INSERT_STATE, states)
-""",
-            """    connection.commit()
-    states = [{"id": s.event_id, "created_at": now, "actor": actor} for s in submissions]
-    store.execute_many(connection, _INSERT_STATE, states)
-""",
+
+
+def _submit_one""",
+                """
+
+def _submit_one""",
+            ),
         ),
         named=("conserved_rows",),
     ),

@@ -60,8 +60,8 @@ POLICIES = (
         did="kept the distribution of the first retry for all the others",
         patches=swap(
             "backoff",
-            "            if not self.needs_previous:\n                self._spreads[retry] = spread\n",
-            "            if not self.needs_previous:\n                self._spreads.update(dict.fromkeys(range(1, 99), spread))\n",
+            "                self._spreads[retry] = spread\n",
+            "                self._spreads.update(dict.fromkeys(range(99), spread))\n",
         ),
         named=("policy_law",),
     ),

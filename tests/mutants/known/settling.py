@@ -65,7 +65,8 @@ SETTLING = (
         patches=swap(
             "settle",
             "    owed = [_notification(outcome, settings) for outcome in outcomes if outcome.error is None]\n",
-            "    owed = [_notification(outcomes[n], settings) for n in range(sum(o.error is None for o in outcomes))]\n",
+            "    done = sum(outcome.error is None for outcome in outcomes)\n"
+            "    owed = [_notification(outcomes[n], settings) for n in range(done)]\n",
         ),
         named=("notifications",),
     ),
@@ -241,7 +242,7 @@ SETTLING = (
             "pipe.broker.wake(-(-events // pipe.settings.batch_size))",
             "pipe.broker.wake(events // pipe.settings.batch_size)",
         ),
-        named=("wake_after_commit",),
+        named=("claimed_when_due",),
     ),
     Mutant(
         name="wake-refused-kills-the-task",
