@@ -335,7 +335,7 @@ class Run:
     """One run of a scenario: what was asked, and a frame for each kind of thing that happened.
 
     `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended. `schedule`
-    says at which steps another thread went on than by default, where the scenario's `store.schedule` is no `random` one.
+    says at which steps another thread went on than by default, where the scenario's `store.schedule` is not `random`.
     Columns and units: `SCHEMAS`.
     """
 

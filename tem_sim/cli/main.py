@@ -19,6 +19,7 @@ from tem_sim.cli.compare import compare
 from tem_sim.cli.console import BROKE, complain, mend_streams, write
 from tem_sim.cli.hunt import hunt
 from tem_sim.cli.policies import policies
+from tem_sim.cli.races import races
 from tem_sim.cli.report import report
 from tem_sim.cli.run import run
 from tem_sim.cli.scenarios import init, schema, validate
@@ -52,6 +53,7 @@ COMMANDS = (
     sweep,
     sweep_faults,
     hunt,
+    races,
     check,
     compare,
     validate,
