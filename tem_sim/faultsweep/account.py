@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _STYLES: dict[Word, str] = {"PASS": "bold green", "FAIL": "bold red", "BROKEN": "bold red"}
 # What a fault's name begins with, as the table's columns.
-FAMILIES = ("killed", "paused", "answer lost", "not done", "cut", "lost", "again")
+FAMILIES = ("killed", "paused", "not done", "answer lost", "lost", "again")
 MOST_NAMED = 5
 
 

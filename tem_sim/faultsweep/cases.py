@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tem_sim.faultsweep.boundaries import Boundary, boundaries
 from tem_sim.faultsweep.reduced import bound_s, variants
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from tem_sim.faultsweep.reduced import Plain
 
+T = TypeVar("T")
+
 # Shorter than anything that happens between two steps, longer than what a float forgets.
 MOMENT_S = 1e-6
+AFTER_THE_END = "again after the end"
 # At which edges of the pipeline's own code a fault lies in wait; the others are struck at their time.
 _BEFORE = {"statement": "before_statement", "commit": "before_commit"}
 _AFTER = {"statement": "after_statement", "commit": "after_commit"}
@@ -49,26 +52,29 @@ def cases(scenario: Scenario) -> Iterator[Case]:
 
 def cases_of(variant: str, base: Scenario, found: Iterable[Boundary] | None = None) -> Iterator[Case]:
     """Yield the cases of one reduced scenario, boundary by boundary."""
-    for boundary in boundaries(base) if found is None else found:
-        for name, fault, ends_s in _faults(boundary, base):
-            yield Case(variant, boundary, name, afflicted(base, [fault], ends_s))
-
-
-def afflicted(base: Scenario, faults: list[Plain], ends_s: float) -> Scenario:
-    """Return a reduced scenario with these faults, and time enough to come to an end after the last of them."""
-    horizon_s = max(base.horizon_s, round(ends_s + bound_s(base), 3))
-    return Scenario.model_validate({**base.resolved(), "faults": faults, "horizon": horizon_s})
+    every = boundaries(base) if found is None else list(found)
+    last_s = max((at.t_s for at in every), default=0.0)
+    plain = base.resolved()
+    for at in every:
+        for name, fault, over_s in _faults(at, base, last_s):
+            # Time enough to come to an end after it.
+            changed: Plain = {"faults": [fault], "horizon": round(max(base.horizon_s, over_s + bound_s(base)), 3)}
+            if name == AFTER_THE_END:
+                # Nobody waits for a copy that is on its way when all is done.
+                changed |= {"stop": "horizon", "horizon": round(over_s + 2 * base.beat.rescue_every_s, 3)}
+            yield Case(variant, at, name, Scenario.model_validate({**plain, **changed}))
 
 
 def combined(base: Scenario, first: Case, second: Case) -> Scenario:
     """Return a reduced scenario with the faults of two cases, and time enough for the later one."""
     faults = [fault.resolved() for case in (first, second) for fault in case.scenario.faults]
-    horizon_s = max(first.scenario.horizon_s, second.scenario.horizon_s)
+    waits = [case.scenario for case in (first, second) if case.fault != AFTER_THE_END]
+    horizon_s = max((scenario.horizon_s for scenario in waits), default=first.scenario.horizon_s)
     return Scenario.model_validate({**base.resolved(), "faults": faults, "horizon": horizon_s})
 
 
-def spread(found: list[Case]) -> list[Case]:
-    """Return the cases in another order, always the same: neighbours are far from each other."""
+def spread(found: list[T]) -> list[T]:
+    """Return things in another order, always the same: neighbours are far from each other."""
     step = max(1, int(len(found) * 0.618))
     while step > 1 and _common(step, len(found)) > 1:
         step -= 1
@@ -86,7 +92,7 @@ def _common(a: int, b: int) -> int:
 _Fault = tuple[str, "Plain", float]
 
 
-def _faults(at: Boundary, base: Scenario) -> Iterator[_Fault]:
+def _faults(at: Boundary, base: Scenario, last_s: float) -> Iterator[_Fault]:
     """Yield each fault's name, the fault as a scenario says it, and when it is over."""
     back_s = base.workers.restart_after_s if base.workers.restart_after_s is not None else 5.0
     for side, trigger in _sides(at):
@@ -96,8 +102,12 @@ def _faults(at: Boundary, base: Scenario) -> Iterator[_Fault]:
     for name, length_s in pauses(base, at.node).items():
         pause: Plain = {"kind": "worker_pause", "target": at.node, **before, "for": length_s}
         yield f"paused {name}", pause, at.t_s + length_s
-    if at.kind == "wake":
-        yield from _of_wakeups(at, base)
+    if at.kind in _BEFORE:
+        yield from _of_connections(at)
+    elif at.kind == "wake":
+        yield from _of_wakeups(at, base, last_s)
+    elif at.kind == "publish":
+        yield from _of_publishes(at, base)
 
 
 def _sides(at: Boundary) -> Iterator[tuple[str, Plain]]:
@@ -135,13 +145,47 @@ def pauses(base: Scenario, node: str) -> dict[str, float]:
     return {name: round(length_s, 6) for name, length_s in found.items()}
 
 
-def _of_wakeups(at: Boundary, base: Scenario) -> Iterator[_Fault]:
-    around: Plain = {"at": max(0.0, round(at.t_s - MOMENT_S, 7)), "for": 2 * MOMENT_S}
+def _of_connections(at: Boundary) -> Iterator[_Fault]:
+    """Yield losses of the connection before and after: of what was done, the answer never comes."""
+    label: Plain = {"label": at.label} if at.label else {}
+    if at.kind == "commit":
+        for name, committed in (("not done", 0.0), ("answer lost", 1.0)):
+            yield (
+                name,
+                {"kind": "commit_unanswered", "target": at.node, **_around(at), **label, "committed": committed},
+                at.t_s,
+            )
+        return
+    for name, edge in (("not done", _BEFORE), ("answer lost", _AFTER)):
+        cut: Plain = {"kind": "connections_dropped", "target": at.node, "edge": edge[at.kind], "nth": at.nth, **label}
+        yield name, cut, at.t_s
+
+
+def _around(at: Boundary) -> Plain:
+    return {"at": max(0.0, round(at.t_s - MOMENT_S, 7)), "for": 2 * MOMENT_S}
+
+
+def _of_wakeups(at: Boundary, base: Scenario, last_s: float) -> Iterator[_Fault]:
+    around = _around(at)
     yield "lost", {"kind": "wakeups_lost", **around}, at.t_s
     yield "answer lost", {"kind": "publish_unanswered", **around, "tries": 1}, at.t_s
     yield "answer lost, sent again", {"kind": "publish_unanswered", **around, "tries": 2}, at.t_s
     call_s = base.handler.service_time.quantile(0.5)
-    delays = {"within the task": call_s / 2, "after the task": call_s + 0.1, "after the end": base.horizon_s}
+    delays = {
+        "again within the task": call_s / 2,
+        "again after the task": call_s + 0.1,
+        AFTER_THE_END: last_s + 1.0 - at.t_s,
+    }
     for name, delay_s in delays.items():
         fault: Plain = {"kind": "wakeups_duplicated", **around, "gaps": [round(delay_s, 6)]}
-        yield f"again {name}", fault, at.t_s + delay_s
+        yield name, fault, at.t_s + delay_s
+
+
+def _of_publishes(at: Boundary, base: Scenario) -> Iterator[_Fault]:
+    around = _around(at)
+    yield "lost", {"kind": "subscriber_gap", **around}, at.t_s
+    yield "lost, and counted", {"kind": "subscriber_gap", **around, "counted": True}, at.t_s
+    yield "answer lost", {"kind": "notifications_doubled", **around, "how": "unanswered"}, at.t_s
+    yield "again", {"kind": "notifications_doubled", **around, "after": base.beat.relay_every_s}, at.t_s
+    until_s = base.beat.relay_every_s
+    yield "answer lost by the user", {"kind": "acks_lost", "at": at.t_s, "for": until_s}, at.t_s + until_s

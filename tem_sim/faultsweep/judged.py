@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Tried:
     """`broken`: each check that is false, with what it found; `BREAKS` where the run broke, and then there is no run.
 
-    `unknown` are the checks that could not tell. `landed`: each fault really did something.
+    `unknown`: whether the run came to its end, where that is open, and checks that crashed. `landed`: each fault really
+    did something.
     """
 
     run: Run | None
@@ -35,7 +36,9 @@ def tried(run: Run) -> Tried:
     """Judge a run by all checks."""
     told: dict[str, dict[str, str]] = {"true": {}, "unknown": {}, "false": {}}
     for one in run_checks(run):
-        told[one.verdict][one.name] = one.detail
+        # Many checks have nothing to say of a run; whether it came to its end, each run has to answer.
+        if one.verdict != "unknown" or one.name == "liveness" or "the check crashed" in one.detail:
+            told[one.verdict][one.name] = one.detail
     landed = run.faults.groupby("fault_id")["landed"].sum() > 0
     return Tried(run, bool(landed.all()), told["false"], told["unknown"])
 

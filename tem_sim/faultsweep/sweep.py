@@ -158,8 +158,9 @@ class _Filling:
         return self.kept.known[key]
 
     def _singles(self, keys: dict[str, Case]) -> None:
-        todo = spread([case for key, case in keys.items() if key not in self.kept.known])
         rows = self.made.singles
+        # Keys are made here: a process that starts late, after somebody has changed the code, would make others.
+        todo = spread([(key, case) for key, case in keys.items() if key not in self.kept.known])
         try:
             rows += [self.kept.known[key] for key in keys if key in self.kept.known]
             self._told(len(rows))
@@ -175,11 +176,12 @@ class _Filling:
         rows = self.made.pairs
         todo = []
         for start in asked:
-            known = list(self._known(start))
+            keys = [key_of(start.first.scenario, "pair", str(start.seed), str(n)) for n in range(start.draws)]
+            known = list(self._known(keys))
             rows += known
             self._told(len(known))
             if not known:
-                todo.append(start)
+                todo.append((keys, start))
         for _, found in self.do(_seconds, todo):
             for row in found:
                 self.kept.add(row)
@@ -187,10 +189,10 @@ class _Filling:
             self._told(len(found))
         rows.sort(key=lambda row: row.key)
 
-    def _known(self, start: Start) -> Iterator[Row]:
+    def _known(self, keys: Sequence[str]) -> Iterator[Row]:
         """Yield the pairs of a first fault, if all of them are there."""
-        found = [self.kept.known.get(_pair_key(start, number)) for number in range(start.draws)]
-        if found[0] is not None and all(found[: min(start.draws, found[0].choices)]):
+        found = [self.kept.known.get(key) for key in keys]
+        if found[0] is not None and all(found[: min(len(keys), found[0].choices)]):
             yield from (row for row in found if row is not None)
 
     def _told(self, more: int) -> None:
@@ -198,27 +200,25 @@ class _Filling:
         self.tell(self.done, self.total)
 
 
-def _single(case: Case) -> Row:
+def _single(task: tuple[str, Case]) -> Row:
+    key, case = task
     began_s = time.perf_counter()
     tried = attempt(case.scenario)
-    return _row(key_of(case.scenario), case.variant, [case], case.scenario, tried, began_s)
+    return _row(key, case.variant, [case], case.scenario, tried, began_s)
 
 
-def _seconds(start: Start) -> list[Row]:
+def _seconds(task: tuple[list[str], Start]) -> list[Row]:
     """Make the run of a first fault again, and runs with second ones in it."""
+    keys, start = task
     run = attempt(start.first.scenario).run
     drawn, choices = ([], 0) if run is None else seconds(start, run)
     rows = []
-    for number, (second, scenario) in enumerate(drawn):
+    for key, (second, scenario) in zip(keys, drawn, strict=False):
         began_s = time.perf_counter()
         tried = attempt(scenario)
         cases = [start.first, second]
-        rows.append(_row(_pair_key(start, number), second.variant, cases, scenario, tried, began_s, choices))
+        rows.append(_row(key, second.variant, cases, scenario, tried, began_s, choices))
     return rows
-
-
-def _pair_key(start: Start, number: int) -> str:
-    return key_of(start.first.scenario, "pair", str(start.seed), str(number))
 
 
 def _row(
