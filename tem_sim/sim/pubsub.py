@@ -40,13 +40,13 @@ class Reordering:
 
     def __init__(self, within_s: float, luck: Random) -> None:
         self.overtaken = 0
-        self._within_s = within_s
+        self.within_s = within_s
         self._luck = luck
         self._arrives_s: dict[str, float] = {}
 
     def delay_s(self, publisher: str, soonest_s: float, now: float) -> float:
         """Return how long a publish takes that would arrive at `soonest_s`."""
-        at_s = max(soonest_s + self._within_s * self._luck.random(), self._arrives_s.get(publisher, 0.0))
+        at_s = max(soonest_s + self.within_s * self._luck.random(), self._arrives_s.get(publisher, 0.0))
         self.overtaken += any(at_s < other_s for other_s in self._arrives_s.values())
         self._arrives_s[publisher] = at_s
         return at_s - now
