@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -289,6 +289,8 @@ def _integers(column: Column, values: Any) -> pd.Series[Any]:
 
 
 def _categorical(column: Column, values: Any) -> pd.Categorical[Any]:
+    if isinstance(values, list) and values and all(type(value) is str for value in values):
+        return _of_words(column, values)
     made = pd.Categorical(values).remove_unused_categories()
     made = made.rename_categories(str)
     present = set(made.categories)
@@ -297,6 +299,22 @@ def _categorical(column: Column, values: Any) -> pd.Categorical[Any]:
         raise ValueError(f"unknown values {strangers}; the schema knows {wanted}")
     # An empty list has no strings to infer from; naming the dtype keeps empty frames equal to full ones.
     return made.set_categories(pd.Index(wanted, dtype="str"))
+
+
+def _of_words(column: Column, values: list[str]) -> pd.Categorical[Any]:
+    """Do the same for a list of words, which is what small frames are made of, without asking pandas what it is."""
+    present = sorted(set(values))
+    wanted = present if column.values is None else list(column.values)
+    places = {word: place for place, word in enumerate(wanted)}
+    if strangers := [word for word in present if word not in places]:
+        raise ValueError(f"unknown values {strangers}; the schema knows {wanted}")
+    codes = np.fromiter((places[value] for value in values), dtype=np.int32, count=len(values))
+    return pd.Categorical.from_codes(codes, dtype=_words_dtype(tuple(wanted)))
+
+
+@lru_cache(maxsize=256)
+def _words_dtype(words: tuple[str, ...]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(pd.Index(words, dtype="str"))
 
 
 def empty(name: str) -> pd.DataFrame:

@@ -12,6 +12,11 @@ _MAKES_NUMBERS = ("pipeline", "foreign", "scenario", "frames.py", "collect.py", 
 
 def versions() -> dict[str, str]:
     """Return the versions of this package, Python and the libraries that a run's behaviour rests on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     libraries = ("simpy", "greenlet", "sqlalchemy", "numpy", "pandas")
     return {
         "tem_sim": version("tem-sim"),
