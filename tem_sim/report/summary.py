@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tem_sim.checks.verdict import Answer, Verdict
-    from tem_sim.report.outcome import Kind, Outcome, Word
+    from tem_sim.report.outcome import Judged, Kind, Outcome, Word
 
 SHOWN_ROWS = 5
 
@@ -36,6 +36,9 @@ _KINDS: dict[Kind, tuple[str, str, str, str]] = {
     "as_meant": ("✔", "+", "green", "broken as expected: "),
     "unbroken": ("✘", "x", "red", "expected to be broken: "),
 }
+
+# By what a check is about, in the order in which they are shown.
+_TITLES = {"safety": "safety check", "liveness": "liveness check", "meta": "check of the run"}
 
 _LIKE: dict[Answer, Kind] = {"true": "holds", "unknown": "unknown", "false": "broken"}
 
@@ -112,22 +115,28 @@ def metrics_table(outcome: Outcome) -> Table:
 def check_lines(
     outcome: Outcome, *, only: tuple[Kind, ...] | None = None, unicode: bool = True
 ) -> Iterator[RenderableType]:
-    """Yield a line per check, and under those that found offending rows the first of them."""
+    """Yield a line per check, safety apart from liveness; below them the first of the rows that offend."""
     shown = [judged for judged in outcome.checks if only is None or judged.kind in only]
-    if not shown:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=only is None)
+    for number, (kind, title) in enumerate(_TITLES.items()):
+        those = [judged for judged in shown if judged.verdict.kind == kind]
+        if those:
+            yield from ([""] if number and only is None else [])
+            yield _check_table(those, title, unicode=unicode, header=only is None)
+    for judged in shown:
+        if judged.verdict.n_rows and judged.kind != "unbroken":
+            yield from offending_rows(judged.verdict)
+
+
+def _check_table(shown: Sequence[Judged], title: str, *, unicode: bool, header: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header)
     table.add_column("", no_wrap=True)
-    table.add_column("check", no_wrap=True)
+    table.add_column(title, no_wrap=True)
     table.add_column("finding")
     for judged in shown:
         sign, ascii_sign, style, remark = _KINDS[judged.kind]
         name = Text(judged.verdict.name, style="bold" if judged.kind in ("broken", "unbroken") else "")
         table.add_row(Text(sign if unicode else ascii_sign, style), name, remark + judged.verdict.detail)
-    yield table
-    for judged in shown:
-        if judged.verdict.n_rows and judged.kind != "unbroken":
-            yield from offending_rows(judged.verdict)
+    return table
 
 
 def offending_rows(found: Verdict) -> Iterator[RenderableType]:

@@ -21,6 +21,7 @@ ANSWERS: dict[Kind, tuple[str, str]] = {
     "as_meant": ("✔", "broken, as meant"),
     "unbroken": ("✘", "meant to be broken"),
 }
+OF = {"safety": "safety", "liveness": "liveness", "meta": "the run"}
 
 
 def checks(runs: Runs) -> Html:
@@ -30,12 +31,12 @@ def checks(runs: Runs) -> Html:
 
 def _of(outcome: Outcome) -> str:
     rows = [_row(judged) for judged in outcome.checks]
-    found = table(["check", "answer", "finding"], rows, f"The {len(rows)} checks", html=True)
+    found = table(["check", "of", "answer", "finding"], rows, f"The {len(rows)} checks", html=True)
     return found + "".join(_offending(judged) for judged in outcome.checks if judged.verdict.n_rows)
 
 
 def _row(judged: Judged) -> list[str]:
-    return [escape(judged.verdict.name), answer(judged.kind), escape(judged.verdict.detail)]
+    return [escape(judged.verdict.name), OF[judged.verdict.kind], answer(judged.kind), escape(judged.verdict.detail)]
 
 
 def answer(kind: Kind, words: str = "") -> str:
