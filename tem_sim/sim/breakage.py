@@ -171,14 +171,14 @@ class PostgresqlBreakage(Breakage):
             while driver.pgconn.flush():
                 pass
         driver.pgconn.finish()
-        return self._outcome(pid, transaction), partial(_told, driver)
+        done = self._outcome(pid, transaction)
+        # One that wrote nothing leaves nothing to ask for.
+        return arrives if transaction is None else done, partial(_told, driver)
 
     def _outcome(self, pid: int, transaction: str | None) -> bool:
         """Wait until the backend is gone, and return whether its transaction was committed."""
         with self._at_once() as control:
             _await_end(control, pid)
-            if transaction is None:
-                return False
             outcome = text("SELECT pg_xact_status(CAST(:id AS xid8))")
             return bool(control.execute(outcome, {"id": transaction}).scalar_one() == "committed")
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.pipeline.settings import WriteGuard
+from tem_sim.scenario.faults.base import STATEMENT_EDGES
 from tem_sim.scenario.faults.kinds import AnyFault, Fault
 from tem_sim.testing.pieces import Section, or_off, section, shares, times_s
 
@@ -22,7 +23,7 @@ _Make: TypeAlias = Callable[[int, float], SearchStrategy[Section]]
 def fault_schedules(
     *, kinds: Sequence[str] | None = None, workers: int = 2, horizon_s: float = 60.0, max_faults: int = 4
 ) -> SearchStrategy[tuple[AnyFault, ...]]:
-    """Generate tuples of valid faults, of all kinds or of these; the empty one is the simplest."""
+    """Generate tuples of valid faults, of these kinds, or of all that fit any scenario; simplest is the empty one."""
     one = fault_sections(kinds=kinds, workers=workers, horizon_s=horizon_s).map(fault_of)
     return st.lists(one, max_size=max_faults).map(tuple)
 
@@ -37,7 +38,7 @@ def fault_sections(
 ) -> SearchStrategy[Section]:
     """Generate an item of the section `faults` of a file."""
     chosen = FAULT_KINDS if kinds is None else tuple(kinds)
-    if unknown := set(chosen) - set(FAULT_KINDS) or (not chosen and {"no kind"}):
+    if unknown := set(chosen) - {*FAULT_KINDS, *STATEMENT_KINDS} or (not chosen and {"no kind"}):
         raise ValueError(f"kinds: must be of {', '.join(FAULT_KINDS)}, got {', '.join(sorted(unknown))}")
     return st.one_of([st.tuples(_of(kind), _KINDS[kind](workers, horizon_s)).map(_joined) for kind in chosen])
 
@@ -238,4 +239,39 @@ _KINDS: dict[str, _Make] = {
     "hot_key": _more(share=shares()),
     "huge_events": _more(share=shares(), payload_bytes=st.integers(0, 10_000), slowdown=st.integers(1, 50)),
 }
-FAULT_KINDS = tuple(_KINDS)
+FAULT_KINDS = (*_KINDS, "database_slow")
+
+
+# --- faults of the database, of which most need a scenario with `store.interleave: statement`
+
+
+def _database(
+    always: dict[str, SearchStrategy[JsonValue]] | None = None, **sometimes: SearchStrategy[JsonValue]
+) -> _Make:
+    """Return what makes a fault with a window for the connections of some."""
+    return lambda workers, horizon_s: _window(horizon_s, always, {"target": _whose(workers), **sometimes})
+
+
+def _whose(workers: int) -> SearchStrategy[JsonValue]:
+    return st.one_of(st.just("database"), _targets(workers))
+
+
+def _connections_dropped(workers: int, horizon_s: float) -> SearchStrategy[Section]:
+    at_statements = section({"edge": st.sampled_from(STATEMENT_EDGES)}, {"nth": st.integers(1, 100)})
+    triggers = st.one_of(_triggers(horizon_s), at_statements)
+    return st.tuples(section({}, {"target": _whose(workers)}), triggers).map(_joined)
+
+
+_ERRORS = ("serialization_failure", "lock_timeout", "statement_timeout", "disk_full", "read_only", "connection_lost")
+_DATABASE_KINDS: dict[str, _Make] = {
+    "database_slow": _database({"factor": st.integers(2, 50)}, spread=st.integers(1, 5), serves=st.integers(1, 5)),
+    "database_down": _database(connections=st.sampled_from(["dropped", "kept"])),
+    "connections_dropped": _connections_dropped,
+    "commit_unanswered": _database(probability=shares(), committed=shares()),
+    "database_errors": _database({"error": st.sampled_from(_ERRORS)}, probability=shares()),
+    "pool_exhausted": _database(places=or_off(st.integers(1, 15))),
+    "database_locked": _more(),
+    "failover": _more(),
+}
+STATEMENT_KINDS = tuple(kind for kind in _DATABASE_KINDS if kind not in FAULT_KINDS)
+_KINDS.update(_DATABASE_KINDS)

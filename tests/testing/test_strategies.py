@@ -22,7 +22,7 @@ from tem_sim.strategies import (
     scenario_files,
     scenarios,
 )
-from tem_sim.testing.faults import fault_of, fault_sections
+from tem_sim.testing.faults import STATEMENT_KINDS, fault_of, fault_sections
 from tem_sim.testing.mistakes import MISTAKES
 
 SMALLEST = {
@@ -67,7 +67,7 @@ def test_a_generated_policy_has_delays_within_its_own_bounds(policy):
 @settings(generated, max_examples=3)
 @given(st.data())
 def test_every_kind_of_fault_is_generated_and_only_those_asked_for(data):
-    for kind in FAULT_KINDS:
+    for kind in (*FAULT_KINDS, *STATEMENT_KINDS):
         assert {fault.kind for fault in data.draw(fault_schedules(kinds=[kind]))} <= {kind}
         assert fault_of(data.draw(fault_sections(kinds=[kind]))).kind == kind
 
