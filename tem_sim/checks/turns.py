@@ -77,7 +77,9 @@ def _due(run: Run) -> pd.DataFrame:
         for change in (one for one in changes if one.moves):
             if due_s is not None:
                 found.append((event_id, "FAILED", due_s, change.t_s, True))
-            due_s = change.now("next_retry_at")
+            # An outcome that was settled late is due at once.
+            at_s = change.now("next_retry_at")
+            due_s = None if at_s is None else max(at_s, change.t_s)
         if due_s is not None:
             found.append((event_id, "FAILED", due_s, max(run.end_s, due_s), False))
     return pd.DataFrame(found, columns=["event_id", "status", "begin_s", "end_s", "whole"])
