@@ -207,6 +207,10 @@ class Rescued(NamedTuple):
     extinct: int
 
 
+class _MovedMeanwhileError(Exception):
+    """A row that was read as expired is in other hands when it is written: roll all of it back."""
+
+
 _EXPIRED = (
     select(
         _row.event_id,
@@ -219,8 +223,13 @@ _EXPIRED = (
     .order_by(_row.lease_expires_at, _row.event_id)
     .with_for_update(skip_locked=True)
 )
+_EXPIRED_ONE = _EXPIRED.where(_row.event_id == bindparam("id"))
+# SQLite may have let its worker settle it, or renew the lease, since it was read.
 _STILL_THERE = and_(
-    _row.event_id == bindparam("id"), status_is(State.PROCESSING), _row.attempt_no == bindparam("token")
+    _row.event_id == bindparam("id"),
+    status_is(State.PROCESSING),
+    _row.attempt_no == bindparam("token"),
+    _row.lease_expires_at <= bindparam("now"),
 )
 _PUT_BACK = (
     update(processing_state)
@@ -253,20 +262,48 @@ _RECORD_LOST = insert(attempt).values(
 )
 
 
-@rerun_on_conflict
 def rescue_expired(store: Store, settings: Settings, *, now: float, actor: str) -> Rescued:
     """Take back PROCESSING events whose lease has expired; those that crashed their workers too often become EXTINCT.
 
     Their attempts are recorded as lost. `crash_count` is kept apart from `retry_count`: a worker's death says little
-    about the event, and must not eat its retries.
+    about the event, and must not eat its retries. One transaction does it for all of them; when a worker settles or
+    renews one in the middle of it, each gets its own, and that one is left alone.
     """
+    found: list[int] = []
+    try:
+        return _rescue(store, settings, now, actor, found, _EXPIRED, {"now": now})
+    except _MovedMeanwhileError:
+        done = [_rescue_one(store, settings, now, actor, event_id) for event_id in found]
+        return Rescued(sum(one.requeued for one in done), sum(one.extinct for one in done))
+
+
+def _rescue_one(store: Store, settings: Settings, now: float, actor: str, event_id: int) -> Rescued:
+    try:
+        return _rescue(store, settings, now, actor, [], _EXPIRED_ONE, {"now": now, "id": event_id})
+    except _MovedMeanwhileError:
+        return Rescued(0, 0)
+
+
+@rerun_on_conflict
+def _rescue(
+    store: Store,
+    settings: Settings,
+    now: float,
+    actor: str,
+    found: list[int],
+    expired_rows: Any,
+    values: dict[str, Any],
+) -> Rescued:
+    """Rescue what a query finds, and leave in `found` what that was; raise if a row has moved before it was written."""
     budget = _NO_LIMIT if settings.crash_budget is None else settings.crash_budget
     with store.begin() as connection:
-        expired = [_lost(row, now, actor) for row in connection.execute(_EXPIRED, {"now": now})]
+        expired = [_lost(row, now, actor) for row in connection.execute(expired_rows, values)]
+        found[:] = [row["id"] for row in expired]
         back = [row for row in expired if row["crashes"] <= budget]
         dead = [row for row in expired if row["crashes"] > budget]
-        store.execute_many(connection, _PUT_BACK, back)
-        store.execute_many(connection, _GIVE_UP, dead)
+        moved = store.execute_many(connection, _PUT_BACK, back) + store.execute_many(connection, _GIVE_UP, dead)
+        if moved != len(expired):
+            raise _MovedMeanwhileError
         store.execute_many(connection, _RECORD_LOST, expired)
     return Rescued(requeued=len(back), extinct=len(dead))
 
