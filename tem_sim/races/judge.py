@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tem_sim.pipeline.lifecycle import Submitted
-from tem_sim.pipeline.ports import ClaimedEvent
 from tem_sim.pipeline.settle import Settled
 from tem_sim.pipeline.states import LEGAL_EDGES, Cause, State
 from tem_sim.races.arena import Played, Stage
@@ -201,23 +200,12 @@ def _wrong_attempts(stage: Stage, ledger: _Ledger, played: Played) -> Iterator[s
 
 def _wrong_claims(stage: Stage, ledger: _Ledger, played: Played) -> Iterator[str]:
     tokens: Counter[tuple[int, int]] = Counter()
-    for thread, answer in played.returned.items():
+    for answer in played.returned.values():
         for claimed in answer if isinstance(answer, list) else ():
-            if isinstance(claimed, Submitted):
-                continue
-            tokens[claimed[0], claimed[1]] += 1
-            held = stage.prepared.held.get(thread)
-            if isinstance(claimed, ClaimedEvent) and claimed != held and thread not in _claimers(ledger, claimed):
-                yield "double_claim"
+            if not isinstance(claimed, Submitted):
+                tokens[claimed[0], claimed[1]] += 1
     if any(times > 1 for times in tokens.values()):
         yield "double_claim"
-
-
-def _claimers(ledger: _Ledger, claimed: ClaimedEvent) -> list[str]:
-    """Return who may hold an attempt: whose row it is, or whose it was by the log."""
-    row = ledger.states[claimed.event_id]
-    logged = [row["worker"] for row in ledger.attempts if row["attempt_no"] == claimed.attempt_no]
-    return [row["lease_owner"], *logged]
 
 
 def _wrong_notes(stage: Stage, ledger: _Ledger, played: Played) -> Iterator[str]:
