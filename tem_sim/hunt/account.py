@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tem_sim.checks.verdict import count
-from tem_sim.hunt.coverage import AT_EDGES, SEARCHED, Coverage, steps_of
-from tem_sim.pipeline.ports import EDGES
+from tem_sim.hunt.coverage import Coverage, steps_of
+from tem_sim.hunt.kinds import at_edges, edges, searched
 from tem_sim.report.document import SCHEMA_VERSION, Document
 from tem_sim.scenario.arrivals import Burst
 from tem_sim.versions import versions
@@ -42,7 +42,7 @@ def account(made: Hunt) -> Iterator[RenderableType]:
     yield ""
     yield _by_step(made.coverage, made.scenario)
     yield ""
-    yield _by_edge(made.coverage)
+    yield _by_edge(made.coverage, made.scenario)
 
 
 def _finding(found: Finding) -> Iterator[RenderableType]:
@@ -64,17 +64,18 @@ def _by_step(covered: Coverage, scenario: Scenario) -> Table:
     """Return how many tries had rows take each step while a fault of each kind was on."""
     steps = steps_of(scenario)
     table = _table("fault", "asked", "landed", *steps)
-    for kind in SEARCHED:
+    for kind in (kind for kind in searched(scenario) if covered.asked[kind]):
         numbers = [covered.asked[kind], covered.landed[kind], *(covered.steps[kind, step] for step in steps)]
         table.add_row(kind, *map(_number, numbers))
     return table
 
 
-def _by_edge(covered: Coverage) -> Table:
-    """Return how often each kind lay in wait at each edge of the code, and how often it struck."""
-    table = _table("at edge", *AT_EDGES)
-    for edge in EDGES:
-        cells = [f"{covered.edges[kind, edge]:,} of {covered.waits[kind, edge]:,}" for kind in AT_EDGES]
+def _by_edge(covered: Coverage, scenario: Scenario) -> Table:
+    """Return how often each kind that was asked for lay in wait at each edge of the code, and how often it struck."""
+    kinds = [kind for kind in at_edges(searched(scenario)) if covered.asked[kind]]
+    table = _table("at edge", *kinds)
+    for edge in edges(scenario):
+        cells = [f"{covered.edges[kind, edge]:,} of {covered.waits[kind, edge]:,}" for kind in kinds]
         table.add_row(edge, *cells)
     return table
 
@@ -128,15 +129,19 @@ def _finding_document(found: Finding, file: Path | None) -> Document:
 
 def _coverage_document(covered: Coverage, scenario: Scenario) -> Document:
     reached, there_are = covered.reached(scenario)
+    kinds = searched(scenario)
     return {
         "tries": covered.tries,
         "without_a_fault": covered.faultless,
         "combinations": there_are,
         "reached": reached,
-        "kinds": {kind: {"asked": covered.asked[kind], "landed": covered.landed[kind]} for kind in SEARCHED},
-        "steps": {kind: {step: covered.steps[kind, step] for step in steps_of(scenario)} for kind in SEARCHED},
+        "kinds": {kind: {"asked": covered.asked[kind], "landed": covered.landed[kind]} for kind in kinds},
+        "steps": {kind: {step: covered.steps[kind, step] for step in steps_of(scenario)} for kind in kinds},
         "edges": {
-            kind: {edge: {"asked": covered.waits[kind, edge], "landed": covered.edges[kind, edge]} for edge in EDGES}
-            for kind in AT_EDGES
+            kind: {
+                edge: {"asked": covered.waits[kind, edge], "landed": covered.edges[kind, edge]}
+                for edge in edges(scenario)
+            }
+            for kind in at_edges(kinds)
         },
     }

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tem_sim.checks.verdict import count
-from tem_sim.pipeline.ports import EDGES
+from tem_sim.hunt.kinds import at_edges, edges, searched
 from tem_sim.pipeline.states import Cause
-from tem_sim.scenario.faults.base import Triggered
-from tem_sim.scenario.faults.kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,19 +20,6 @@ if TYPE_CHECKING:
     from tem_sim.frames import Run
     from tem_sim.scenario.models import Scenario
 
-# The kinds of fault that a hunt draws, in the order in which it does.
-SEARCHED: tuple[str, ...] = (
-    "outage",
-    "broker_restart",
-    "worker_death",
-    "worker_pause",
-    "beat_stopped",
-    "beat_doubled",
-    "wakeups_lost",
-    "gateway_disconnect",
-    "clock_skew",
-)
-AT_EDGES: tuple[str, ...] = tuple(kind for kind in SEARCHED if issubclass(KINDS[kind], Triggered))
 # The log keeps microseconds.
 ROUNDING_S = 1e-6
 
@@ -64,19 +49,21 @@ class Coverage:
 
     def sentence(self, scenario: Scenario) -> str:
         """Say it in one line, against what there is to reach under the scenario's settings."""
-        kinds = sum(1 for kind in SEARCHED if self.landed[kind])
+        there = searched(scenario)
+        kinds = sum(1 for kind in there if self.landed[kind])
         asked, landed = sum(self.asked.values()), sum(self.landed.values())
         reached, there_are = self.reached(scenario)
         return (
             f"{count(self.tries, 'try', 'tries')}, {self.faultless:,} without a fault; {landed:,} of {asked:,} faults "
-            f"landed, of {kinds} of {len(SEARCHED)} kinds, in {reached} of {there_are} combinations of fault and step"
+            f"landed, of {kinds} of {len(there)} kinds, in {reached} of {there_are} combinations of fault and step"
         )
 
     def reached(self, scenario: Scenario) -> tuple[int, int]:
         """Return how many combinations of kind and step, or of kind and edge, were tried, and how many there are."""
-        steps = steps_of(scenario)
-        tried = len(self.edges) + sum(1 for _, step in self.steps if step in steps)
-        return tried, len(SEARCHED) * len(steps) + len(AT_EDGES) * len(EDGES)
+        kinds, steps = searched(scenario), steps_of(scenario)
+        waits = [(kind, edge) for kind, edge in self.edges if kind in kinds]
+        taken = [(kind, step) for kind, step in self.steps if kind in kinds and step in steps]
+        return len(waits) + len(taken), len(kinds) * len(steps) + len(at_edges(kinds)) * len(edges(scenario))
 
 
 def steps_of(scenario: Scenario) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from tem_sim.scenario.streams import Streams
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from tem_sim.hunt.draws import Plain
     from tem_sim.hunt.goal import Goal
-    from tem_sim.hunt.space import Plain
     from tem_sim.scenario.faults.kinds import AnyFault
 
 MOST_TRIES = 250

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from tem_sim.hunt.coverage import SEARCHED
-from tem_sim.pipeline.ports import EDGES
+from tem_sim.hunt.draws import OF_KIND, Plain, nodes, passers, workers
+from tem_sim.hunt.kinds import USUAL, edges, searched
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.faults.base import Triggered, Window
 from tem_sim.scenario.faults.kinds import KINDS
@@ -24,8 +24,6 @@ from tem_sim.scenario.streams import Streams
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
     from pydantic import JsonValue
-
-Plain: TypeAlias = "dict[str, JsonValue]"
 
 MOST_FAULTS = 5
 MOST_EVENTS = 6
@@ -39,12 +37,6 @@ _LONGEST_LIST = 100
 _TIMES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 _FEW_NTHS = (1, 1, 2, 2, 3, 4, 6)
 _MANY_NTHS = (1, 2, 3, 4, 5, 8, 13, 21, 34, 55)
-# Who passes which edge; all others are the workers'.
-_NOT_WORKERS: dict[str, tuple[str, ...]] = {
-    "after_commit_before_wake": ("api", "beat"),
-    "before_publish": ("beat", "workers"),
-    "after_publish": ("beat", "workers"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +134,7 @@ def _schedules(scenario: Scenario, times: Times) -> SearchStrategy[list[JsonValu
     """Return schedules: without faults, out of a random subset of the kinds (a swarm), or out of all kinds.
 
     Faults hide one another: a worker that is dead does not show what a lost wake-up does. So a swarm does without some.
+    Two thirds of the schedules keep to the usual kinds: among all that there are those that matter would be rare.
     """
     own: list[JsonValue] = [*(fault.resolved() for fault in scenario.faults)]
 
@@ -151,27 +144,26 @@ def _schedules(scenario: Scenario, times: Times) -> SearchStrategy[list[JsonValu
         kept = list(own) if own and draw(st.sampled_from([False, False, True])) else []
         if mode == "none":
             return kept
-        enabled = (
-            SEARCHED if mode == "all" else tuple(kind for kind in SEARCHED if draw(st.sampled_from([False, True])))
-        )
+        pool = draw(st.sampled_from([USUAL, USUAL, searched(scenario)]))
+        enabled = pool if mode == "all" else tuple(kind for kind in pool if draw(st.sampled_from([False, True])))
         if not enabled:
             return kept
         kinds = draw(st.lists(st.sampled_from(enabled), min_size=1, max_size=MOST_FAULTS))
-        return [*kept, *(_fault(draw, kind, scenario, times) for kind in kinds)]
+        return [*kept, *(fault(draw, kind, scenario, times) for kind in kinds)]
 
     return drawn()
 
 
-def _fault(draw: DrawFn, kind: str, scenario: Scenario, times: Times) -> Plain:
+def fault(draw: DrawFn, kind: str, scenario: Scenario, times: Times) -> Plain:
     """Draw one fault of a kind."""
-    fault: Plain = {"kind": kind}
+    drawn: Plain = {"kind": kind}
     if issubclass(KINDS[kind], Window):
-        fault |= {"at": _at_s(draw, times), "for": draw(st.sampled_from(times.lengths_s))}
+        drawn |= {"at": _at_s(draw, times), "for": draw(st.sampled_from(times.lengths_s))}
     elif issubclass(KINDS[kind], Triggered):
-        fault |= _trigger(draw, scenario, times)
-    if kind in _OF_KIND:
-        fault |= _OF_KIND[kind](draw, scenario, times)
-    return fault
+        drawn |= _trigger(draw, kind, scenario, times)
+    if kind in OF_KIND:
+        drawn |= OF_KIND[kind](draw, scenario, times)
+    return drawn
 
 
 def _at_s(draw: DrawFn, times: Times) -> float:
@@ -179,59 +171,13 @@ def _at_s(draw: DrawFn, times: Times) -> float:
     return round(min(max(0.0, at_s), times.before_s), 6)
 
 
-def _trigger(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    """Draw where a death or a pause strikes: at an edge that its target passes, or at a time."""
+def _trigger(draw: DrawFn, kind: str, scenario: Scenario, times: Times) -> Plain:
+    """Draw where a fault strikes that needs a trigger: at an edge that its target passes, or at a time."""
+    worker = ("workers", *workers(scenario))
+    only_workers = "beat" not in KINDS[kind].strikes
     if not draw(st.sampled_from([True, True, False])):
-        return {"at": _at_s(draw, times), "target": draw(st.sampled_from(_nodes(scenario)))}
-    edge = draw(st.sampled_from(EDGES))
-    groups = _NOT_WORKERS.get(edge, ("workers", *_workers(scenario)))
+        targets = worker if only_workers else nodes(scenario)
+        return {"at": _at_s(draw, times), "target": draw(st.sampled_from(targets))}
+    edge = draw(st.sampled_from(edges(scenario)))
+    groups = worker if only_workers else passers(edge, scenario)
     return {"edge": edge, "nth": draw(st.sampled_from(times.nths)), "target": draw(st.sampled_from(groups))}
-
-
-def _workers(scenario: Scenario) -> tuple[str, ...]:
-    # Workers are alike; that there are a first, a second and others is all that matters.
-    return tuple(f"worker-{n}" for n in range(1, min(scenario.workers.count, 3) + 1))
-
-
-def _nodes(scenario: Scenario) -> tuple[str, ...]:
-    return (*_workers(scenario), "workers", "beat", "api", "gateway", "*")
-
-
-def _restart(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"restart_after": draw(st.sampled_from((0.0, *times.lengths_s)))}
-
-
-def _length(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"for": draw(st.sampled_from(times.lengths_s))}
-
-
-def _messages(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"messages": draw(st.sampled_from(("lost", "kept")))}
-
-
-def _phase(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"phase": draw(st.sampled_from((0.0, 0.002, 0.1, scenario.beat.relay_every_s / 2)))}
-
-
-def _loss(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"probability": draw(st.sampled_from((1.0, 0.5)))}
-
-
-def _share(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    return {"fraction": draw(st.sampled_from((1.0, 0.5)))}
-
-
-def _skew(draw: DrawFn, scenario: Scenario, times: Times) -> Plain:
-    sign = draw(st.sampled_from((1.0, -1.0)))
-    return {"target": draw(st.sampled_from(_nodes(scenario))), "skew": sign * draw(st.sampled_from(times.lengths_s))}
-
-
-_OF_KIND = {
-    "worker_death": _restart,
-    "worker_pause": _length,
-    "broker_restart": _messages,
-    "beat_doubled": _phase,
-    "wakeups_lost": _loss,
-    "gateway_disconnect": _share,
-    "clock_skew": _skew,
-}

@@ -22,8 +22,8 @@ from tem_sim.versions import versions
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from tem_sim.hunt.draws import Plain
     from tem_sim.hunt.hunt import Finding, Hunt
-    from tem_sim.hunt.space import Plain
 
 FOLDER = Path("reports/hunts")
 _WIDTH = 100

@@ -4,9 +4,13 @@ import hypothesis
 import pytest
 from hunt_scenarios import BASE, scenario
 from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
 
-from tem_sim.hunt.coverage import SEARCHED, coverage_of, steps_of
-from tem_sim.hunt.space import Times, candidates
+from tem_sim.hunt.coverage import coverage_of, steps_of
+from tem_sim.hunt.draws import OF_KIND
+from tem_sim.hunt.kinds import LEFT_OUT, SEARCHED, at_edges, searched
+from tem_sim.hunt.space import Times, candidates, fault
+from tem_sim.scenario.faults.kinds import KINDS
 from tem_sim.scenario.loader import load
 from tem_sim.scenario.models import Scenario
 from tem_sim.sim.world import simulate
@@ -19,6 +23,7 @@ WHERE = {
     "small": scenario(),
     "short": scenario(horizon="3s", arrivals={"kind": "burst", "at": "0s", "events": 1}),
     "large": scenario(arrivals={"kind": "poisson", "rate": "1000/s", "until": "60s"}),
+    "statement": scenario(store={"interleave": "statement"}),
     "shipped": load("scenarios/two_beats.yaml"),
 }
 
@@ -38,6 +43,31 @@ def test_every_fault_that_has_a_time_is_over_by_the_middle_of_the_run(name: str)
 
     over_in_time()
     assert len(seen) >= 5
+
+
+def test_every_kind_of_fault_is_drawn_or_left_out_for_a_reason() -> None:
+    assert set(SEARCHED) | set(LEFT_OUT) == set(KINDS)
+    assert not set(SEARCHED) & set(LEFT_OUT)
+    assert set(OF_KIND) <= set(SEARCHED)
+
+
+@pytest.mark.parametrize("kind", SEARCHED)
+@pytest.mark.parametrize("name", ["small", "short", "statement"])
+def test_each_kind_is_drawn_so_that_it_is_valid_and_over_by_the_middle_of_the_run(name: str, kind: str) -> None:
+    where = WHERE[name]
+    if kind not in searched(where):
+        return
+    times = Times.of(where, 2.0, (1, 2))
+
+    @hypothesis.settings(few_tries, max_examples=12)
+    @hypothesis.given(st.data())
+    def valid(data: st.DataObject) -> None:
+        drawn = fault(data.draw, kind, where, times)
+        (made,) = Scenario.model_validate({**where.resolved(), "faults": [drawn]}).faults
+        assert made.kind == kind
+        assert (made.over_s or made.for_s or 0.0) <= where.horizon_s / 2 + 1e-9
+
+    valid()
 
 
 @pytest.mark.parametrize("name", WHERE)
@@ -74,5 +104,6 @@ def test_what_is_covered_adds_up() -> None:
     twice = coverage_of(simulate(scenario()))
     twice.add(covered)
     assert (twice.tries, twice.faultless) == (2, 1)
+    kinds = searched(scenario())
     assert twice.reached(scenario())[0] == len(covered.steps)
-    assert twice.reached(scenario())[1] == len(SEARCHED) * len(steps_of(scenario())) + 2 * 9
+    assert twice.reached(scenario())[1] == len(kinds) * len(steps_of(scenario())) + len(at_edges(kinds)) * 9
