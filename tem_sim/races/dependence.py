@@ -94,6 +94,16 @@ class Accesses:
         writes = frozenset[str]().union(*(one.writes for one in found))
         return Access(reads - writes, writes)
 
+    def holder(self, thread: str, next_sql: str | None) -> str | None:
+        """Return who else holds SQLite's write lock where a thread needs it for its next statement, else None.
+
+        A refused attempt would change nothing there, so that no schedule with one leads to another end.
+        """
+        if not self._sqlite or self._open_of(thread).holds:
+            return None
+        needs = next_sql is None or bool(_parsed(next_sql).target)
+        return next((name for name, open_ in self._open.items() if open_.holds), None) if needs else None
+
     def _open_of(self, thread: str) -> _Open:
         return self._open.setdefault(thread, _Open())
 

@@ -31,6 +31,10 @@ class Game(Protocol[T_co]):
         """Return what the step touched that was chosen last; asked once per step, in order."""
         ...
 
+    def holder(self, name: str) -> str | None:
+        """Return who holds the lock without which a thread's next step would do nothing; None: it can go on."""
+        ...
+
 
 class NotDeterministicError(RuntimeError):
     """The same choices led elsewhere than before: what is explored is no function of its schedule."""
@@ -54,6 +58,8 @@ class _Node:
     chosen: str
     sleep: dict[str, Access]
     to_try: list[str]
+    # Who waits for whose lock.
+    blocked: dict[str, str]
     done: dict[str, Access] = field(default_factory=dict)
     access: Access | None = None
 
@@ -84,13 +90,17 @@ class _Search(Strategy):
             if node.chosen not in ready:
                 raise NotDeterministicError(f"step {step}: {node.chosen} could go on before, and now only {ready}")
             return node.chosen
+        holders = {name: self._game.holder(name) for name in ready}
+        blocked = {name: holder for name, holder in holders.items() if holder is not None}
+        able = [name for name in ready if name not in blocked]
         sleep = self._asleep()
-        awake = [name for name in ready if name not in sleep]
+        awake = [name for name in able if name not in sleep]
         if not awake:
             self.redundant = True
             return default
         chosen = default if default in awake else awake[0]
-        self.path.append(_Node(tuple(ready), chosen, sleep, [chosen] if self._reduce else list(ready)))
+        to_try = [chosen] if self._reduce else able
+        self.path.append(_Node(tuple(able), chosen, sleep, to_try, blocked))
         return chosen
 
     def end(self) -> None:
@@ -167,18 +177,27 @@ def _find_races(path: list[_Node]) -> None:
     for at, node in enumerate(path):
         assert node.access is not None
         clock = dict(clocks[last_of[node.chosen]]) if node.chosen in last_of else {}
+        # What comes before it by way of steps that it could have come before.
+        seen = dict(clock)
         for before in range(at - 1, -1, -1):
             other = path[before]
             assert other.access is not None
-            if other.chosen == node.chosen or before <= clock.get(other.chosen, -1):
+            if other.chosen == node.chosen or before <= seen.get(other.chosen, -1):
                 continue
             if dependent(other.access, node.access):
-                _try_before(path, clocks, before, at)
-                for name, seen in clocks[before].items():
-                    clock[name] = max(seen, clock.get(name, -1))
+                _merge(clock, clocks[before])
+                # Nobody can come before the end of a lock for which it waits, but perhaps before its beginning.
+                if other.blocked.get(node.chosen) != other.chosen:
+                    _merge(seen, clocks[before])
+                    _try_before(path, clocks, before, at)
         clock[node.chosen] = at
         clocks.append(clock)
         last_of[node.chosen] = at
+
+
+def _merge(clock: dict[str, int], other: dict[str, int]) -> None:
+    for name, at in other.items():
+        clock[name] = max(at, clock.get(name, -1))
 
 
 def _try_before(path: list[_Node], clocks: list[dict[str, int]], before: int, at: int) -> None:

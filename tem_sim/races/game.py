@@ -29,7 +29,9 @@ class RaceGame:
         self._accesses = Accesses(self.arena.dialect, self.arena.isolation)
         self._seen = 0
         self._chosen = ""
+        # What each thread is about to send; nothing of one that is about to begin a write on SQLite.
         self._next_sql: dict[str, str] = {}
+        self._refused_sql = ""
         self.arena.store.at_point.append(self._on_point)
 
     def close(self) -> None:
@@ -47,12 +49,20 @@ class RaceGame:
     def chosen(self, thread: str) -> None:
         """Note whose step the next one is."""
         self._chosen = thread
+        self._refused_sql = self._next_sql.pop(thread, "")
 
     def access(self) -> Access:
         """Return what the last step touched; see `explore.Game.access`."""
         steps = self.arena.watch.steps
         told, self._seen = told_of(steps[self._seen :]), len(steps)
         return self._accesses.of(self._chosen, told, self._refused())
+
+    def holder(self, name: str) -> str | None:
+        """Return who holds SQLite's write lock, if this thread's next step needs it; see `explore.Game.holder`.
+
+        On PostgreSQL nobody can tell beforehand; there a step is tried, refused, and counts.
+        """
+        return self._accesses.holder(name, self._next_sql.get(name))
 
     @property
     def last(self) -> str:
@@ -65,10 +75,10 @@ class RaceGame:
         return any(thread.name == self._chosen and self.arena.store.locking.is_parked(thread) for thread in threads)
 
     def _refused(self) -> str | None:
-        return self._next_sql.get(self._chosen, "") if self.is_refused() else None
+        return self._refused_sql if self.is_refused() else None
 
     def _on_point(self, thread: SimThread, _session: Session | None, point: str, sql: str) -> None:
-        if point == "before_statement":
+        if point in ("before_statement", "before_commit"):
             self._next_sql[thread.name] = sql
 
 
