@@ -24,6 +24,7 @@ from tem_sim.checks.progress import (
     told_in_time,
 )
 from tem_sim.checks.retries import attempts_bounded, backoff_support, no_early_claim, retry_count
+from tem_sim.checks.run_itself import faults_landed
 from tem_sim.checks.states import conservation, legal_edges, terminal_states
 from tem_sim.checks.turns import claimed_when_due, no_starvation
 from tem_sim.checks.verdict import Kind, Verdict, Verdicts, verdict
@@ -70,6 +71,7 @@ WATCHED_CHECKS: dict[str, Check] = {
     "limits": limits,
     "no_starvation": no_starvation,
     "claimed_when_due": claimed_when_due,
+    "faults_landed": faults_landed,
 }
 # Of runs whose faults end at `heal_at`: what is owed from then on.
 HEALED_CHECKS: dict[str, Check] = {
@@ -85,7 +87,7 @@ ALL_CHECKS: dict[str, Check] = {**CHECKS, **WATCHED_CHECKS, **HEALED_CHECKS}
 # What is no promise that nothing bad happens: that something good does, and that the run itself is sound.
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("liveness", "no_starvation", "claimed_when_due", *HEALED_CHECKS), "liveness"),
-    "littles_law": "meta",
+    **dict.fromkeys(("littles_law", "faults_landed"), "meta"),
 }
 
 

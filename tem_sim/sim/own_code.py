@@ -160,7 +160,7 @@ def _uuid(real: Callable[..., uuid.UUID], version: int) -> Callable[..., uuid.UU
     return make
 
 
-class _Like(type):
+class Like(type):
     """Makes a stand-in answer `isinstance` as the class that it stands for."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -170,7 +170,7 @@ class _Like(type):
         return issubclass(subclass, cls.__mro__[1])
 
 
-class SimDate(datetime.date, metaclass=_Like):
+class SimDate(datetime.date, metaclass=Like):
     """`datetime.date`, but for what day it is; it makes real dates."""
 
     def __new__(cls, *args: Any, **more: Any) -> Any:
@@ -182,7 +182,7 @@ class SimDate(datetime.date, metaclass=_Like):
         return SimDatetime.now().date()
 
 
-class SimDatetime(datetime.datetime, metaclass=_Like):
+class SimDatetime(datetime.datetime, metaclass=Like):
     """`datetime.datetime`, but for what time it is; it makes real datetimes."""
 
     def __new__(cls, *args: Any, **more: Any) -> Any:
@@ -243,6 +243,13 @@ class _Exchange(NamedTuple):
     name: str
     real: object
     fake: object
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Hold what the whole process shares, for as long as names in it mean something else."""
+    with _exchanging:
+        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 from sqlalchemy import select
@@ -33,6 +33,7 @@ from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults.inflict import INFLICT
 from tem_sim.sim.faults.infliction import Infliction
 from tem_sim.sim.faults.log import FaultLog
+from tem_sim.sim.fence import fenced
 from tem_sim.sim.gateway import Gateway
 from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
@@ -65,7 +66,7 @@ def simulate(
     with watched(scenario.name, scenario.horizon_s, progress) as tell:
         world = World(scenario, scenario.seed if seed is None else seed, store, tell)
         # To the very end: what unwinds when the world is closed may be the user's own code.
-        with simulated(world.own_code):
+        with simulated(world.own_code), _fence(world):
             try:
                 with _rarely_collecting():
                     with _interruptible(world.kernel):
@@ -73,6 +74,12 @@ def simulate(
                     return world.read_out()
             finally:
                 world.close()
+
+
+def _fence(world: World) -> AbstractContextManager[None]:
+    """Keep watched code off the real machine; the user's own is redirected."""
+    own = frozenset[str]() if world.own_code is None else world.own_code.roots
+    return fenced(None if world.kernel.watch is None else world.kernel, own)
 
 
 class World:
