@@ -44,7 +44,7 @@ BROKER: dict[str, list[Sections]] = {
         window("broker_restart", messages="kept") | CELERY,
     ],
     "broker_frozen": [window("broker_frozen"), window("broker_frozen", socket_timeout="1s") | LATE],
-    "queue_full": [window("queue_full", room=1), window("queue_full", room=1, policy="drop_oldest")],
+    "queue_full": [window("queue_full", lasts="17s"), window("queue_full", lasts="17s", policy="drop_oldest")],
     "wakeups_lost": [window("wakeups_lost"), window("wakeups_lost", probability=0.5)],
     "wakeups_duplicated": [window("wakeups_duplicated", gaps=["0s", "5ms", "100ms", "2s", "90s"]) | LATE],
     "wakeups_reordered": [window("wakeups_reordered", within="5s")],
