@@ -208,19 +208,31 @@ def _attempts(read: _Reader, transitions: pd.DataFrame, observed: Observed, end_
     stride = int(claims["attempt_no"].max()) + 1 if len(claims) else 1
     places = (claims["event_id"] * stride + claims["attempt_no"]).to_numpy()
     # A zombie's end is recorded after the rescue's; assigning in the order of recording lets the last one stand.
-    at = np.searchsorted(places, recorded["event_id"] * stride + recorded["attempt_no"])
+    at, known = _found(places, recorded["event_id"] * stride + recorded["attempt_no"])
     columns: dict[str, Any] = {name: claims[name].to_numpy() for name in ("event_id", "attempt_no")}
     columns |= {"worker": claims["actor"].cat.remove_unused_categories(), "claimed_s": claims["at_s"].to_numpy()}
     for name in ("started_s", "finished_s", "delay_s"):
-        columns[name] = _placed(recorded[name], at, np.full(len(claims), np.nan))
+        columns[name] = _placed(recorded[name][known], at, np.full(len(claims), np.nan))
     for name in ("outcome", "error"):
-        codes = _placed(recorded[name].codes, at, np.full(len(claims), -1))
+        codes = _placed(recorded[name].codes[known], at, np.full(len(claims), -1))
         columns[name] = pd.Categorical.from_codes(codes.tolist(), categories=recorded[name].categories)
     columns["outcome"] = columns["outcome"].add_categories("unfinished").fillna("unfinished")
     seen = (_by_place(times, places, stride, end_s) - read.start_s for times in (observed.effects, observed.abandoned))
     columns["effect_s"], began_s = seen
     columns["started_s"] = np.where(np.isnan(columns["started_s"]), began_s, columns["started_s"])
     return conform("attempts", columns)
+
+
+def _found(places: np.ndarray[Any, Any], keys: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Any]:
+    """Return where the keys are among the sorted places, and a mask of those that are there at all.
+
+    An attempt that the log has no claim of, which only a broken pipeline makes, has no row; the row's own number of
+    attempts then tells the checks of it.
+    """
+    at = np.searchsorted(places, keys)
+    known = at < len(places)
+    known[known] = places[at[known]] == keys[known]
+    return at[known], known
 
 
 def _placed(values: Any, at: np.ndarray[Any, Any], into: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -236,7 +248,8 @@ def _by_place(
     if times_of:
         keys = np.array(list(times_of), dtype=np.int64)
         times = np.fromiter(times_of.values(), dtype=np.float64, count=len(keys))
-        at_s[np.searchsorted(places, keys[:, 0] * stride + keys[:, 1])] = np.where(times <= end_s, times, np.nan)
+        at, known = _found(places, keys[:, 0] * stride + keys[:, 1])
+        at_s[at] = np.where(times <= end_s, times, np.nan)[known]
     return at_s
 
 
