@@ -205,7 +205,7 @@ def _attempts(read: _Reader, transitions: pd.DataFrame, observed: Observed, end_
     about = ["event_id", "attempt_no", "actor", "at_s"]
     claims = transitions.loc[transitions["cause"] == "claim", about].sort_values(about[:2], kind="stable")
     recorded = read.columns(_ATTEMPTS)
-    stride = int(claims["attempt_no"].max()) + 1 if len(claims) else 1
+    stride = 1 + max(int(claims["attempt_no"].max()) if len(claims) else 0, int(recorded["attempt_no"].max(initial=0)))
     places = (claims["event_id"] * stride + claims["attempt_no"]).to_numpy()
     # A zombie's end is recorded after the rescue's; assigning in the order of recording lets the last one stand.
     at, known = _found(places, recorded["event_id"] * stride + recorded["attempt_no"])
