@@ -49,7 +49,22 @@ def _unrest(run: Run) -> Iterator[str]:
         yield f"{len(late)} retries came up to {late['overdue_s'].max():.3g} s after they were due"
     if len(due := _left_due(run, tick_s)):
         yield f"{len(due)} FAILED rows are due and nobody comes"
+    yield from _passed_over(waits)
     yield from _told(run)
+
+
+def _passed_over(waits: pd.DataFrame) -> Iterator[str]:
+    """Say of retries that were requeued after others which were due later, and of claims before those queued longer."""
+    before_s = waits["at_s"] - waits["waited_s"]
+    retries = waits["cause"] == "retry"
+    claims = waits["after"] == "PROCESSING"
+    for what, rows, since_s in (("retries", retries, waits["due_s"]), ("QUEUED rows", claims, before_s)):
+        taken = waits[rows].assign(since_s=since_s[rows]).sort_values("at_s")
+        # Up to each instant, the latest that had been taken by then; whoever waits since before that was passed over.
+        latest = taken.groupby("at_s")["since_s"].max().cummax().shift()
+        ahead_s = taken["at_s"].map(latest)
+        if len(over := taken[taken["since_s"] < ahead_s - 1e-6]):
+            yield f"{len(over)} {what} were passed over by others that came later"
 
 
 def _ticks(run: Run) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-EXAMPLES, STEPS = 12, 25
+EXAMPLES, STEPS = 15, 30
 
 
 def walk(seed: int) -> str | None:

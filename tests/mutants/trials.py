@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # check → what it says
 Alarms = dict[str, str]
 
-TIERS = ("policies", "calm", "settings", "faults", "sweep", "races", "model", "random")
+TIERS = ("policies", "races", "calm", "settings", "model", "faults", "sweep", "random")
 RANDOM_SEEDS = 100
 # How many cases of the sweep over single faults are run, of each of its scenarios.
 SWEPT = 60
@@ -43,17 +43,19 @@ class Trial:
 def trials(block: int = 0) -> Iterator[Trial]:
     """Yield the campaign's trials, with the seeds of a block."""
     first = block * BLOCK + 1
+    from tem_sim.faultsweep.cases import spread
+
     yield Trial("policies", "laws", first, partial(_laws, first))
+    for name in _races():
+        yield Trial("races", name, first, partial(_race, name))
     for name, made in CALM.items():
         yield Trial("calm", name, first, partial(_simulated, made, first, is_calm=True))
     for name, made in SETTINGS.items():
         yield Trial("settings", name, first, partial(_simulated, made, first))
-    for name, made in FAULTS.items():
+    yield Trial("model", "any order of steps", first, partial(_model, first))
+    for name, made in spread(list(FAULTS.items())):
         yield Trial("faults", name, first, partial(_simulated, made, first))
     yield from _sweep(first)
-    for name in _races():
-        yield Trial("races", name, first, partial(_race, name))
-    yield Trial("model", "any order of steps", first, partial(_model, first))
     for seed in range(first, first + RANDOM_SEEDS):
         yield Trial("random", "random world", seed, partial(_random, seed))
 

@@ -73,7 +73,12 @@ CALM: dict[str, World] = {
         _CALM,
         arrivals={"kind": "burst", "at": "1s", "events": 9},
         events={"kinds": {"once": 1}, "payload_bytes": 8},
-        pipeline={"requeue_limit": 2, "relay_limit": 1, **_backoff(growth="fixed", base="1s", jitter="none")},
+        pipeline={
+            "requeue_limit": 2,
+            "relay_limit": 1,
+            "settle_every": 1,
+            **_backoff(growth="fixed", base="1s", jitter="none"),
+        },
         handler={"service_time": "50ms", "kinds": {"once": {"fail_first": 1}}},
     ),
     "decorrelated": world(_CALM, pipeline=_backoff(jitter="decorrelated", cap="4s", max_retries=4)),

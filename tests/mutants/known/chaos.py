@@ -30,10 +30,10 @@ CHAOS = (
             ),
         ),
         named=(
+            "double_claim",
             "lost_write",
             "fencing",
             "attribution",
-            "single_lease",
         ),
     ),
     Mutant(
@@ -45,7 +45,11 @@ CHAOS = (
             "select(_row.event_id).where(status_is(State.QUEUED)).order_by(*order)",
             "select(_row.event_id).order_by(*order)",
         ),
-        named=("legal_edges",),
+        named=(
+            "legal_edges",
+            "row_shape",
+            "fencing",
+        ),
     ),
     Mutant(
         chaos=3,
@@ -56,7 +60,10 @@ CHAOS = (
             "select(_row.event_id).where(status_is(State.QUEUED)).order_by(*order)",
             'select(_row.event_id).where(_row.status.in_(("QUEUED", "EXTINCT"))).order_by(*order)',
         ),
-        named=("legal_edges",),
+        named=(
+            "legal_edges",
+            "row_shape",
+        ),
     ),
     Mutant(
         chaos=4,
@@ -277,7 +284,10 @@ CHAOS = (
             '.where(status_is(State.FAILED), _row.next_retry_at <= bindparam("now"))',
             '.where((status_is(State.FAILED) & (_row.next_retry_at <= bindparam("now"))) | status_is(State.EXTINCT))',
         ),
-        named=("legal_edges",),
+        named=(
+            "legal_edges",
+            "row_shape",
+        ),
     ),
     Mutant(
         chaos=23,
@@ -321,6 +331,7 @@ _REQUEUE_ONE = (
         named=(
             "lost_write",
             "legal_edges",
+            "illegal_edge",
         ),
     ),
     Mutant(
@@ -387,6 +398,7 @@ _REQUEUE_ONE = (
         ),
         named=(
             "attribution",
+            "notification_unearned",
             "notify_after_commit",
         ),
     ),
