@@ -203,6 +203,51 @@ def metastability(
         _answer(found, as_json, out, lambda figure: collapse_map(found.table, figure.add_subplot()))
 
 
+@study.command("stale-reads")
+def stale_reads(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A scenario whose settings count instead.", show_default=False),
+    ] = None,
+    guard: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A write guard; give it several times. All if left out.")
+    ] = None,
+    isolation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LEVEL", help="An isolation level; give it several times. All if left out."),
+    ] = None,
+    calls: Annotated[
+        list[float] | None,
+        typer.Option(min=0.01, metavar="LEASES", help="The mean length of a call in leases; give it several times."),
+    ] = None,
+    seeds: Seeds = 20,
+    settings: Settings = None,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
+    out: Out = None,
+) -> None:
+    """What each write guard lets happen to rows that several workers hold, and its cost; whether `refresh` suffices."""
+    from tem_sim.hunt.written import short_text
+    from tem_sim.plots.stale_reads import guards_compared
+    from tem_sim.report.progress import steps
+    from tem_sim.studies.stale_reads import CALLS, GUARDS, ISOLATIONS
+    from tem_sim.studies.stale_reads import stale_reads as compared
+
+    with _asked(), steps("runs", sys.stderr.isatty()) as tell:
+        base = None if file is None else _scenario(file, settings or [])
+        levels, lengths = isolation or ISOLATIONS, calls or CALLS
+        found = compared(base, guard or GUARDS, levels, lengths, seeds, jobs=jobs, progress=tell)
+        _answer(found, as_json, out, lambda figure: guards_compared(found.table, figure))
+        if found.readable is None:
+            return
+        if not as_json:
+            write("\n" + "\n".join(found.readable.lines) + "\n")
+        if out is not None:
+            about = (f"Event {found.readable.event_id} loses an increment:", *found.readable.lines)
+            text = "".join(f"# {line}\n" for line in about) + short_text(found.readable.scenario)
+            (out / "readable.yaml").write_text(text, encoding="utf-8")
+
+
 # --- what they share
 
 
