@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tem_sim.analysis.stream import Change, Step
     from tem_sim.frames import Run
 
-_ENDS = ("commit", "rollback", "answer_lost")
+_ENDS = ("commit", "rollback")
 _BREAKS = ("task", "task_failed", "killed")
 
 
@@ -32,7 +32,9 @@ def _left_open(steps: list[Step]) -> Iterator[Offence]:
     # The transaction that has written, or taken locks, and not ended: one that only reads ends without a word.
     open_txn, failed_txn = 0, 0
     for step in steps:
-        if step.kind in _ENDS or step.kind in _BREAKS:
+        if step.kind == "answer_lost":
+            open_txn, failed_txn = 0, step.txn
+        elif step.kind in _ENDS or step.kind in _BREAKS:
             open_txn = failed_txn = 0
         elif step.kind == "statement":
             if step.txn == failed_txn:

@@ -136,7 +136,7 @@ SOMETIMES: dict[str, Sometimes] = {
     ),
     "task_failed": Sometimes("the database failed a task", _steps("task_failed")),
     "answer_lost_committed": Sometimes("a commit was made and its answer lost", _lost_answers(committed=True)),
-    "answer_lost_undone": Sometimes("a commit was lost with its answer", _lost_answers(committed=False)),
+    "answer_lost_undone": Sometimes("an answer was lost, and its transaction with it", _lost_answers(committed=False)),
     "killed_in_transaction": Sometimes("a thread died inside a transaction", _killed_inside),
 }
 

@@ -8,7 +8,8 @@ import pytest
 from doc_pages import PAGES, ROOT, anchors, generated, links, name_of, prose
 
 from tem_sim.analysis.metrics import METRICS
-from tem_sim.checks.registry import CHECKS
+from tem_sim.checks.registry import ALL_CHECKS
+from tem_sim.checks.sometimes import SOMETIMES
 from tem_sim.plots.files import MORE_PLOTS, PLOTS
 from tem_sim.scenario.faults.base import ALL_EDGES
 
@@ -40,7 +41,19 @@ def test_every_key_and_every_fault_has_its_table_once() -> None:
 
 
 def test_every_check_has_its_section_in_display_order() -> None:
-    assert headings(DOCS / "checks_and_metrics.md", 3) == list(CHECKS)
+    assert headings(DOCS / "checks_and_metrics.md", 3) == list(ALL_CHECKS)
+
+
+def test_everything_that_a_campaign_should_see_has_its_row_in_order() -> None:
+    table = (
+        prose(DOCS / "checks_and_metrics.md")
+        .partition("## Did a campaign test anything")[2]
+        .partition("## The fence")[0]
+    )
+    told = [
+        (name, about.removesuffix(".").removesuffix(" (watched runs)").lower()) for name, about in first_cells(table)
+    ]
+    assert told == [(name, one.about.lower()) for name, one in SOMETIMES.items()]
 
 
 def test_every_metric_has_its_row_with_its_unit_in_display_order() -> None:
