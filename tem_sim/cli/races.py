@@ -37,7 +37,7 @@ def races(
     ] = None,
     schedules: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="The most that a search runs before it is incomplete. [default: 500]"),
+        typer.Option(min=1, metavar="N", help="The most that a search runs before it is incomplete. [default: 1000]"),
     ] = None,
     unreduced: Annotated[
         bool, typer.Option("--unreduced", help="Also run schedules that differ in the order of independent steps.")

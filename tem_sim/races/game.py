@@ -31,7 +31,7 @@ class RaceGame:
         self._chosen = ""
         # What each thread is about to send; nothing of one that is about to begin a write on SQLite.
         self._next_sql: dict[str, str] = {}
-        self._refused_sql = ""
+        self._sent: dict[str, str] = {}
         self.arena.store.at_point.append(self._on_point)
 
     def close(self) -> None:
@@ -43,13 +43,16 @@ class RaceGame:
         self._accesses = Accesses(self.arena.dialect, self.arena.isolation)
         self._seen, self._chosen = 0, ""
         self._next_sql.clear()
+        self._sent.clear()
         played = self.stage.play(_Noting(self, strategy))
         return Round(played, judge(self.stage, played))
 
     def chosen(self, thread: str) -> None:
         """Note whose step the next one is."""
         self._chosen = thread
-        self._refused_sql = self._next_sql.pop(thread, "")
+        if thread in self._next_sql:
+            # One that is refused sends the same again at its next turn.
+            self._sent[thread] = self._next_sql.pop(thread)
 
     def access(self) -> Access:
         """Return what the last step touched; see `explore.Game.access`."""
@@ -75,7 +78,7 @@ class RaceGame:
         return any(thread.name == self._chosen and self.arena.store.locking.is_parked(thread) for thread in threads)
 
     def _refused(self) -> str | None:
-        return self._refused_sql if self.is_refused() else None
+        return self._sent.get(self._chosen, "") if self.is_refused() else None
 
     def _on_point(self, thread: SimThread, _session: Session | None, point: str, sql: str) -> None:
         if point in ("before_statement", "before_commit"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ANY_GUARD = "any"
 DEFAULT_GUARD = Settings().write_guard
 # How many schedules of a race are run before the search is left incomplete.
-SCHEDULES = 500
+SCHEDULES = 1000
 # Where all schedules are too many, all with so few deviations are run instead, which is a certificate for those.
 DEVIATIONS = 2
 # How many schedules the search for the shortest broken one may take, and how many deviations.

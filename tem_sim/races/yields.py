@@ -31,7 +31,7 @@ class Known(NamedTuple):
 KNOWN = (
     Known("stale-claim", WriteGuard.FENCED, "double_claim"),
     Known("settle-settle", WriteGuard.REFRESH, "lost_increment"),
-    Known("settle-rescue-claim", WriteGuard.REFRESH, "double_claim"),
+    Known("settle-rescue-claim", WriteGuard.REFRESH, "foreign_write"),
 )
 
 

@@ -39,7 +39,9 @@ class BoundedSchedule(Model):
 
     strategy: Literal["bounded"] = "bounded"
     deviations: Count = Field(2, description="At how many steps, at most, another thread goes on.")
-    within: PositiveCount = Field(1000, description="Those steps are among the first so many.")
+    within: PositiveCount = Field(
+        1000, description="Those steps are among the first so many at which another one could."
+    )
 
 
 class ReplaySchedule(Model):

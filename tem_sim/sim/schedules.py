@@ -90,16 +90,18 @@ class Pct:
 
 
 class Bounded:
-    """The default, but for at most a few steps, drawn beforehand."""
+    """The default, but for at most a few of the steps at which there is a choice, drawn beforehand."""
 
     def __init__(self, luck: Stream, deviations: int, within: int) -> None:
         self._luck = luck
-        self._steps = _some_steps(luck, int(luck.random() * (deviations + 1)), within)
+        self._chosen = _some_steps(luck, int(luck.random() * (deviations + 1)), within)
+        self._choices = 0
 
     def choose(self, step: int, ready: Sequence[str], default: str) -> str:
         """See `Strategy.choose`."""
         others = [name for name in ready if name != default]
-        if step not in self._steps or not others:
+        self._choices += bool(others)
+        if not others or self._choices not in self._chosen:
             return default
         return others[int(self._luck.random() * len(others))]
 
