@@ -139,6 +139,7 @@ OF_KIND: dict[str, Draw] = {
     "bisect": _and(_one("target", "workers", "*"), _signed("skew")),
     "flap": _and(_node, _shorter("every"), _one("down", 0.5, 0.9), _one("by", "pause", "death")),
     "correlated": _and(_shorter("for", "restart_after"), _one("within", 0.1, 0.0), _MESSAGES),
+    "metastable_kick": _and(_one("factor", 10.0, 100.0), _one("events", 1, 5)),
     # --- database
     "database_down": _one("connections", "dropped", "kept"),
     "commit_unanswered": _and(_PROBABILITY, _one("committed", 0.5, 1.0, 0.0)),

@@ -55,6 +55,8 @@ class Api:
     failed: int = 0
     # What clients sent in each second of the run, every repetition counted.
     sent_per_s: Counter[int] = field(default_factory=Counter)
+    # When events arrived that faults have added to the load; they are numbered after all of the scenario's own.
+    added_s: list[float] = field(default_factory=list)
     _given_up: set[int] = field(default_factory=set)
     _sent: int = 0
     _open: list[Request] = field(default_factory=list)
@@ -75,7 +77,7 @@ class Api:
         A client that gave up without an answer may have been served all the same: what is stored was accepted.
         """
         return {
-            "submissions_offered": self._sent,
+            "submissions_offered": self._sent + len(self.added_s),
             "submissions_accepted": len(stored),
             "submissions_rejected": sum(number not in stored for number in self._given_up),
             "submissions_repeated": self.duplicates,
@@ -97,12 +99,25 @@ class Api:
         first, arrivals = self._sent, self.arrivals
         last = int(arrivals.searchsorted(arrivals[first], side="right"))
         self._sent = last
-        for start in range(first, last, self.scenario.api.batch):
-            stop = min(start + self.scenario.api.batch, last)
-            self._send(Request(range(start + 1, stop + 1)))
+        self._send_batches(first + 1, last)
         if last < len(arrivals):
             kernel = self.node.kernel
             kernel.call_later(max(0.0, float(arrivals[last]) - kernel.now), self._arrive)
+
+    def _send_batches(self, first: int, last: int) -> None:
+        """Send the events with these numbers, the last included."""
+        for start in range(first, last + 1, self.scenario.api.batch):
+            self._send(Request(range(start, min(start + self.scenario.api.batch, last + 1))))
+
+    def add(self, events: int) -> None:
+        """Let clients send so many events now, besides what the scenario says."""
+        first = len(self.arrivals) + len(self.added_s) + 1
+        self.added_s += [self.node.kernel.now] * events
+        self._send_batches(first, first + events - 1)
+
+    def _arrived_s(self, number: int) -> float:
+        own = len(self.arrivals)
+        return float(self.arrivals[number - 1]) if number <= own else self.added_s[number - own - 1]
 
     def _submission(self, number: int) -> Submission:
         """Describe the nth arrival: who it is for and of what kind depends on its number and the seed alone."""
@@ -111,7 +126,7 @@ class Api:
         pad = "x" * self.scenario.events.payload_bytes
         submission = Submission(number, f"event-{number}", user, kind, {"pad": pad})
         for change in self.changes:
-            submission = change(submission, float(self.arrivals[number - 1]))
+            submission = change(submission, self._arrived_s(number))
         return submission
 
     def _send(self, request: Request) -> None:

@@ -206,6 +206,7 @@ _KINDS: dict[str, _Make] = {
     "rolling_restart": _on_workers(grace=times_s(0, 20), restart_after=times_s(0, 10)),
     "bisect": _on_nodes(fraction=shares(), skew=times_s(-60, 60)),
     "flap": _on_nodes({"every": times_s(1, 30)}, down=shares(0.05), by=st.sampled_from(["pause", "death"])),
+    "metastable_kick": _more(factor=st.integers(2, 100), events=st.integers(0, 50)),
     "correlated": _on_workers(within=times_s(0, 1, 0.1), messages=st.sampled_from(["kept", "lost"])),
     "broker_frozen": _more(socket_timeout=or_off(times_s(0.5, 10))),
     "queue_full": _more(room=st.integers(0, 20), policy=st.sampled_from(["reject_newest", "drop_oldest"])),

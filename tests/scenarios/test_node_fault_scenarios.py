@@ -158,3 +158,18 @@ def test_a_correlated_failure_is_made_good_by_lease_and_sweep() -> None:
     assert (run.attempts["outcome"] == "lost").any()
     assert (run.events["status"] == "PROCESSED").all()
     assert broken_checks("correlated_failure", "pipeline.lease=off", "horizon=200s") == {"liveness"}
+
+
+@pytest.mark.parametrize(("overrides", "comes_back"), [((), True), (("pipeline.requeue_limit=off",), False)])
+def test_after_a_kick_the_load_returns_to_base_only_where_requeueing_is_limited(
+    overrides: tuple[str, ...], comes_back: bool
+) -> None:
+    run = shipped("metastable_kick", *overrides)
+    done_s = run.events["finished_s"][run.events["status"] == "PROCESSED"]
+    per_s = ((done_s >= run.end_s - 20) & (done_s < run.end_s)).sum() / 20
+    assert (9 < per_s < 20) if comes_back else per_s < 1
+    claims = run.attempts["claimed_s"]
+    assert (claims.between(run.end_s - 10, run.end_s).sum() / 10 < 20) == comes_back
+    crowd = run.faults[run.faults["kind"] == "metastable_kick"]
+    assert crowd["landed"].tolist() == [100]
+    assert (run.events["submitted_s"].between(20.0, 20.6)).sum() >= 100

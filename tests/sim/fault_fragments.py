@@ -12,7 +12,7 @@ Sections = dict[str, Any]
 # Two workers that are kept busy, some luck against them, users that come and go, and time to come to an end.
 BASE: Sections = {
     "horizon": "15m",
-    "arrivals": {"kind": "poisson", "rate": "8/s", "from": "0s", "until": "25s"},
+    "arrivals": {"kind": "poisson", "rate": "8/s", "from": "0s", "until": "18s"},
     "pipeline": {},
     "workers": {"count": 2, "concurrency": 2},
     "handler": {"service_time": {"kind": "exponential", "mean": "250ms"}, "failure_rate": 0.1},
@@ -73,6 +73,8 @@ NODES: dict[str, list[Sections]] = {
         strike("worker_death", target="workers", rate="0.3/s", until="20s"),
         strike("worker_death", target="*", edge="after_commit_before_wake", nth=30),
         strike("worker_death", target="gateway", at="10s"),
+        strike("worker_death", target="beat", edge="after_commit_before_wake", nth=3),
+        strike("worker_death", target="workers", rate="0.3/s", until="15s", connection_closes_after="3s"),
     ],
     "worker_pause": [
         strike("worker_pause", target="worker-1", edge="before_settle", nth=9, **{"for": "90s"}),
@@ -90,19 +92,36 @@ NODES: dict[str, list[Sections]] = {
         window("clock_skew", target="worker-1", skew="-90s"),
         window("clock_skew", target="beat", skew="90s", drift="200ppm"),
     ],
-    "clock_step": [strike("clock_step", target="workers", at="10s", step="-40s")],
-    "clock_frozen": [window("clock_frozen", target="*")],
+    "clock_step": [
+        strike("clock_step", target="workers", at="10s", step="-40s"),
+        strike("clock_step", target="workers", edge="after_handle", nth=9, step="-90s"),
+        strike("clock_step", target="workers", rate="0.3/s", until="25s", step="40s"),
+        strike("clock_step", target="beat", at="10s", step="90s", corrected_after="15s"),
+        strike("clock_step", target="beat", at="10s", step="-90s", corrected_after="off"),
+    ],
+    "clock_frozen": [window("clock_frozen", target="*"), window("clock_frozen", target="worker-1")],
     "clock_resolution": [window("clock_resolution", target="*", resolution="1s")],
     "leap_second": [window("leap_second", target="*", leap=-1)],
     "beat_stopped": [window("beat_stopped", lasts="40s"), window("beat_stopped", missed="fired")],
     "beat_doubled": [window("beat_doubled", lasts="30s", more=2, phase="2ms")],
-    "beat_late": [window("beat_late", lasts="30s", by="4s", overlap=True)],
+    "beat_late": [
+        window("beat_late", lasts="30s", by="4s", overlap=True),
+        window("beat_late", lasts="30s", by={"kind": "exponential", "mean": "3s"}, overlap=True),
+        window("beat_late", lasts="30s", by="4s"),
+    ],
     "beat_misrouted": [window("beat_misrouted", lasts="30s")],
-    "swizzle": [window("swizzle", lasts="18s")],
-    "rolling_restart": [window("rolling_restart", lasts="18s", grace="1s")],
+    "swizzle": [window("swizzle", lasts="18s"), window("swizzle", lasts="60s", target="*", fraction=1)],
+    "rolling_restart": [
+        window("rolling_restart", lasts="18s", grace="1s"),
+        window("rolling_restart", lasts="18s", grace="0s") | LATE,
+    ],
     "bisect": [window("bisect", lasts="30s", skew="-70s")],
-    "flap": [window("flap", lasts="30s", target="workers", every="6s", by="death")],
-    "correlated": [window("correlated", messages="lost")],
+    "flap": [
+        window("flap", lasts="30s", target="workers", every="6s", by="death"),
+        window("flap", at="2s", lasts="4m", target="worker-1", every="60s", down=0.9),
+    ],
+    "correlated": [window("correlated", messages="lost"), window("correlated", messages="kept") | LATE],
+    "metastable_kick": [window("metastable_kick", factor=100, events=50)],
 }
 
 DELIVERY: dict[str, list[Sections]] = {

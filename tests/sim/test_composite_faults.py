@@ -1,4 +1,4 @@
-"""Composites: which parts they are made of, when and on whom; and that the defaults survive them."""
+"""Composites: which parts they are made of, when and on whom."""
 
 from __future__ import annotations
 
@@ -119,6 +119,23 @@ def test_a_correlated_failure_takes_the_broker_and_a_worker_that_is_at_work() ->
     assert (done.notifications["shown"] == 1).all()
 
 
+def test_a_kick_slows_the_database_and_lets_a_crowd_in_and_moves_nobody_elses_luck() -> None:
+    kick = {"kind": "metastable_kick", "at": "10s", "for": "5s", "factor": 20, "events": 40}
+    done, calm = run(store={"latency": "5ms"}, faults=[kick]), run(store={"latency": "5ms"})
+    assert done.faults["kind"].astype(str).tolist() == ["database_slow", "metastable_kick"]
+    assert done.faults["landed"].tolist()[1] == 40
+    crowd = done.events[done.events["event_id"] > len(calm.events)]
+    assert len(crowd) == 40
+    assert crowd["submitted_s"].between(10.0, 10.2).all()
+    own = done.events[done.events["event_id"] <= len(calm.events)]
+    assert (own["user_id"].to_numpy() == calm.events["user_id"].to_numpy()).all()
+    both = own.merge(calm.events, on="event_id")
+    apart = (both["submitted_s_x"] - both["submitted_s_y"]).abs()
+    assert apart[~both["submitted_s_y"].between(9.9, 15.1)].max() < 0.01
+    assert all_done(done)
+    assert (done.notifications["shown"] == 1).all()
+
+
 def test_a_composite_that_never_struck_says_so_under_its_own_name() -> None:
     late = {"kind": "swizzle", "at": "290s", "for": "5s"}
     done = run(stop="drained", horizon="5m", arrivals={"kind": "burst", "at": "1s", "events": 1}, faults=[late])
@@ -141,26 +158,3 @@ def test_the_parts_have_luck_of_their_own_and_leave_that_of_others_alone() -> No
     starts = [done.faults.loc[done.faults["fault_id"] == 1, "start_s"].tolist() for done in (one, two)]
     assert starts[0] == starts[1]
     assert len(starts[0]) > 3
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "swizzle", "target": "*", "at": "5s", "for": "18s", "fraction": 1},
-        {"kind": "rolling_restart", "at": "5s", "for": "12s", "grace": "100ms"},
-        {"kind": "bisect", "target": "*", "at": "5s", "for": "20s", "skew": "20s"},
-        {"kind": "flap", "target": "*", "at": "5s", "for": "20s", "every": "5s", "by": "death"},
-        {"kind": "flap", "target": "workers", "at": "5s", "for": "20s", "every": "10s", "down": 0.9},
-        {"kind": "correlated", "at": "10s", "for": "5s", "messages": "lost"},
-    ],
-    ids=lambda fault: f"{fault['kind']}-{fault.get('target', '')}",
-)
-@pytest.mark.parametrize("interleave", ["transaction", "statement"])
-def test_the_defaults_survive(fault: dict[str, Any], interleave: str) -> None:
-    handler = {"failure_rate": 0.2, "service_time": {"kind": "exponential", "mean": "100ms"}}
-    common: dict[str, Any] = {"api": {"retries": 30}, "store": {"interleave": interleave}}
-    done = run(**SIX, **common, handler=handler, faults=[fault])
-    assert {verdict.name: verdict.verdict for verdict in run_checks(done) if verdict.verdict == "false"} == {}
-    assert all_done(done)
-    assert (done.notifications["shown"] == 1).all()
-    assert done.faults["landed"].gt(0).all()

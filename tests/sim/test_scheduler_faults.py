@@ -182,27 +182,3 @@ def test_a_limit_below_what_falls_due_starves_nobody_as_long_as_the_longest_due_
     latest = np.maximum.accumulate(due_s[order])
     assert (latest - due_s[order] < 1.01).all()
     assert all_done(done)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "beat_doubled", "at": "5s", "for": "15s", "more": 4, "phase": "0s"},
-        {"kind": "beat_stopped", "at": "5s", "for": "10s", "missed": "fired"},
-        {"kind": "beat_late", "at": "5s", "for": "15s", "by": {"kind": "exponential", "mean": "3s"}, "overlap": True},
-        {"kind": "beat_late", "at": "5s", "for": "15s", "by": "4s"},
-        {"kind": "beat_misrouted", "at": "5s", "for": "15s"},
-    ],
-    ids=lambda fault: "-".join(map(str, [fault["kind"], *list(fault.values())[3:4]])),
-)
-@pytest.mark.parametrize("interleave", ["transaction", "statement"])
-def test_the_defaults_survive(fault: dict[str, Any], interleave: str) -> None:
-    from tem_sim.checks.registry import run_checks
-
-    deaths = {"kind": "worker_death", "target": "workers", "rate": "0.2/s", "until": "25s", "restart_after": "1s"}
-    handler = {"failure_rate": 0.2, "service_time": {"kind": "exponential", "mean": "50ms"}}
-    done = run(pipeline=LEASED, handler=handler, store={"interleave": interleave}, faults=[fault, deaths])
-    assert {verdict.name: verdict.verdict for verdict in run_checks(done) if verdict.verdict == "false"} == {}
-    assert all_done(done)
-    assert (done.notifications["shown"] == 1).all()
-    assert done.faults["landed"].gt(0).all()

@@ -13,14 +13,15 @@ from tem_sim.scenario.faults.base import CLOCKED, Window
 from tem_sim.scenario.faults.broker import BrokerRestart
 from tem_sim.scenario.faults.clock import ClockError, ClockSkew
 from tem_sim.scenario.faults.code import WORKERS
+from tem_sim.scenario.faults.database import DatabaseSlow
 from tem_sim.scenario.faults.process import RESTART_AFTER, WorkerDeath, WorkerPause, WorkerStop, back
-from tem_sim.scenario.quantities import Duration, Fraction, Off, PositiveDuration, SignedDuration
+from tem_sim.scenario.quantities import Count, Duration, Factor, Fraction, Off, PositiveDuration, SignedDuration
 
 if TYPE_CHECKING:
     from tem_sim.pipeline.ports import Random
 
 # What the parts of a composite may be.
-Part: TypeAlias = BrokerRestart | ClockSkew | WorkerDeath | WorkerPause | WorkerStop
+Part: TypeAlias = BrokerRestart | ClockSkew | DatabaseSlow | WorkerDeath | WorkerPause | WorkerStop
 
 
 def _shuffled(names: Sequence[str], luck: Random) -> list[str]:
@@ -195,3 +196,23 @@ class Correlated(Window):
     def describe(self) -> str:
         """Say the fault in one line."""
         return f"the broker restarts {self.when()}, and one of {self.target} dies with it, {back(self.restart_after_s)}"
+
+
+class MetastableKick(Window):
+    """A blow that may tip a system over: the database is slow for a while, and a crowd arrives as it begins."""
+
+    kind: Literal["metastable_kick"] = "metastable_kick"
+    target: str = Field("database", description="Whom it strikes.")
+    factor: Factor = Field(50.0, description="How many times as long everything takes that the database is asked.")
+    events: Count = Field(200, description="How many events arrive at once, besides those of the scenario.")
+
+    shade: ClassVar[str] = "crimson"
+    strikes: ClassVar[tuple[str, ...]] = ("database",)
+
+    def slow(self) -> DatabaseSlow:
+        """Return the part of it that strikes the database."""
+        return DatabaseSlow(at_s=self.at_s, for_s=self.for_s, factor=self.factor)
+
+    def describe(self) -> str:
+        """Say the fault in one line."""
+        return f"{self.events} more events at once, and the database {self.factor:g} times as slow {self.when()}"

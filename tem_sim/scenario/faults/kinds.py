@@ -9,7 +9,7 @@ from pydantic import Field
 from tem_sim.scenario.faults.broker import BrokerFrozen, BrokerRestart, QueueFull
 from tem_sim.scenario.faults.clock import ClockFrozen, ClockResolution, ClockSkew, ClockStep, LeapSecond
 from tem_sim.scenario.faults.code import ForkedSeed, OldVersion
-from tem_sim.scenario.faults.composite import Bisect, Correlated, Flap, RollingRestart, Swizzle
+from tem_sim.scenario.faults.composite import Bisect, Correlated, Flap, MetastableKick, RollingRestart, Swizzle
 from tem_sim.scenario.faults.consumers import ChildDeath, ConsumerDeaf, PopThenDie
 from tem_sim.scenario.faults.database import (
     CommitUnanswered,
@@ -80,6 +80,7 @@ AnyFault = (
     | Bisect
     | Flap
     | Correlated
+    | MetastableKick
     | DatabaseDown
     | ConnectionsDropped
     | CommitUnanswered

@@ -9,7 +9,7 @@ from tem_sim.sim.faults.infliction import Infliction
 
 if TYPE_CHECKING:
     from tem_sim.pipeline.ports import Random
-    from tem_sim.scenario.faults.composite import Correlated, Part
+    from tem_sim.scenario.faults.composite import Correlated, MetastableKick, Part
 
 
 class Composite(Protocol):
@@ -41,6 +41,23 @@ def correlated(at: Infliction, fault: Correlated) -> None:
             _inflict(at, 1, fault.death(victims[int(draw * len(victims))], 0.0))
 
     world.kernel.call_later(dies_s, die)
+
+
+def metastable_kick(at: Infliction, fault: MetastableKick) -> None:
+    """Slow the database, and let the crowd arrive."""
+    world = at.world
+    if fault.factor > 1:
+        _inflict(at, 0, fault.slow())
+
+    def arrive() -> None:
+        if not fault.events or world.is_healed:
+            return
+        activation = at.log("api")
+        activation.landed, activation.detail = fault.events, f"{fault.events} more events at once"
+        activation.end_s = world.kernel.now
+        world.api.add(fault.events)
+
+    world.kernel.call_later(fault.at_s, arrive)
 
 
 def _inflict(at: Infliction, number: int, part: Part) -> None:

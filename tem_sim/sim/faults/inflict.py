@@ -51,6 +51,7 @@ INFLICT: dict[str, Callable[[Infliction, Any], None]] = {
     "bisect": composite.in_parts,
     "flap": composite.in_parts,
     "correlated": composite.correlated,
+    "metastable_kick": composite.metastable_kick,
     "broker_frozen": broker.broker_frozen,
     "queue_full": broker.queue_full,
     "wakeups_duplicated": wakeups.wakeups_duplicated,
