@@ -19,7 +19,7 @@ from tem_sim.pipeline.states import State
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tem_sim.analysis.stream import Change
+    from tem_sim.analysis.stream import Change, Stream
     from tem_sim.frames import Run
 
 _CLAIM = (State.QUEUED, State.PROCESSING)
@@ -97,8 +97,10 @@ def _passed_over(run: Run, key: Any) -> list[Offence]:
     """Find the claims that took a row while one whose turn came before it was in the queue, free for the taking.
 
     What counts is what had been committed when the claim's transaction began; what others were just claiming is locked.
+    Which rows those were is not known of a claim that came to nothing: then none of this time is judged.
     """
     seen = stream(run)
+    undone = _undone_claims(seen)
     begins = {step.txn: step.step for step in reversed(seen.steps) if step.kind == "begin"}
     claims: defaultdict[int, list[Change]] = defaultdict(list)
     # When each stay in the queue began, by its commit, and when it ended, by the statement that took it.
@@ -124,6 +126,18 @@ def _passed_over(run: Run, key: Any) -> list[Offence]:
         while waiting and taken.get((waiting[0][1], waiting[0][2]), math.inf) <= step:
             heapq.heappop(waiting)
         last = max(batch, key=lambda change: key(change.before))
-        if waiting and waiting[0][0] < key(last.before):
+        judgeable = not any(since < step and until > begin for since, until in undone)
+        if waiting and judgeable and waiting[0][0] < key(last.before):
             found.append(of_change(run, last, f"taken while event {waiting[0][1]} was before it", "queued_at"))
     return found
+
+
+def _undone_claims(seen: Stream) -> list[tuple[int, float]]:
+    """Return from which step to which the claims held their rows that were never committed."""
+    committed = {step.txn for step in seen.steps if step.kind == "commit" and not step.error}
+    rolled_back = {step.txn: step.step for step in seen.steps if step.kind == "rollback"}
+    return [
+        (step.step, rolled_back.get(step.txn, math.inf))
+        for step in seen.steps
+        if step.label == "claims.claim" and step.kind == "statement" and step.rows > 0 and step.txn not in committed
+    ]

@@ -149,7 +149,8 @@ def _has_place(store: Store, connection: Connection, limit: int, now: float, wor
     """
     if store.dialect == "postgresql":
         # Two that count at the same time would both find the last place free. SQLite has one writer at a time anyway.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PLACES_LOCK})")
+        # The lock is the database's, and a database may hold the tables of several pipelines.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PLACES_LOCK}, hashtext(current_schema()))")
     holders: int = connection.execute(_HOLDERS, {"now": now, "actor": worker}).scalar_one()
     return holders < limit
 

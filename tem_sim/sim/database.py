@@ -140,7 +140,7 @@ class Database:
             raise StoreError(f"store: {url!r} holds a pipeline's tables already; give a new file")
         store.create_tables()
         if self.watch is not None:
-            row_images.install(store.engine)
+            row_images.install(store.reader if isinstance(store, StatementStore) else store.engine)
         return store
 
     def _serial_store(self, url: URL) -> SimStore:

@@ -131,6 +131,14 @@ class StatementStore(Store):
             return super().execute_many(connection, statement, rows)
         return sum(connection.execute(statement, row).rowcount for row in rows)
 
+    def create_tables(self) -> None:
+        """See `Store.create_tables`; waits for others that make tables in the same database, in real time."""
+        Store(self.reader).create_tables()
+
+    def create_index(self, statement: str) -> None:
+        """See `Store.create_index`."""
+        Store(self.reader).create_index(statement)
+
     def pool(self, node: str) -> NodePool:
         """Return the connection pool of a node."""
         found = self._pools.get(node)
@@ -183,7 +191,6 @@ class StatementStore(Store):
         else:
             if session.busy:
                 # SQLAlchemy leaves it to its pool to roll back what could not be committed.
-                self.watch.note("rollback", session.txn)
                 self._undo(session)
             pool.idle.append(Resting(session.connection))
         pool.give(session.thread)
@@ -237,6 +244,8 @@ class StatementStore(Store):
         if session.cut is None:
             with suppress(Exception):
                 session.driver.rollback()
+        if session.busy:
+            self.watch.note("rollback", session.txn, thread=session.thread)
         session.txn.changes.clear()
         session.busy = False
         self.locking.ended()
