@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-notebooks test-slow lint format bench check schema baselines gallery notebooks lab clean
+.PHONY: help demo test test-notebooks test-slow mutants lint format bench check schema baselines gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ test-notebooks: $(VENV)/.dev ## Run the notebooks, each held against its outputs
 
 test-slow: $(VENV)/.dev ## Run the tests that the quick set leaves out.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
+
+mutants: $(VENV)/.dev ## Put known bugs into the pipeline, one at a time; each must be seen.
+	$(BIN)/python -m tests.mutants.run --jobs $(JOBS)
 
 lint: $(VENV)/.dev ## Check style, format and types.
 	$(BIN)/ruff check .

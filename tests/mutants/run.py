@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import page
 from .arena import Job, load, run_jobs
 from .campaign import Outcome
 from .known.all import ALL
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load()
     options = {"tiers": asked.tier, "control": not asked.no_control, "first": asked.first}
     score = campaign(mutants, asked.jobs, tell=lambda row: _say(line(row)), **options)
+    if asked.write:
+        page.write(score, asked.tier)
     _say("\n".join(["", *problems(score), score.times(), score.last_line()]))
     return 0 if score.good else 1
 
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time (2)")
     parser.add_argument("--tier", action="append", default=[], choices=TIERS, help="run these tiers only")
     parser.add_argument("--first", action="store_true", help="end each campaign at its first alarm, named or not")
+    parser.add_argument("--write", action="store_true", help="renew docs/mutants.md by what is measured")
     parser.add_argument("--no-control", action="store_true", help="leave the control out")
     return parser
 

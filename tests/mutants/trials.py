@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # check → what it says
 Alarms = dict[str, str]
 
-TIERS = ("policies", "races", "calm", "settings", "model", "faults", "sweep", "random")
+TIERS = ("policies", "calm", "settings", "races", "model", "faults", "sweep", "random")
 RANDOM_SEEDS = 100
 # How many cases of the sweep over single faults are run, of each of its scenarios.
 SWEPT = 60
@@ -46,12 +46,12 @@ def trials(block: int = 0) -> Iterator[Trial]:
     from tem_sim.faultsweep.cases import spread
 
     yield Trial("policies", "laws", first, partial(_laws, first))
-    for name in _races():
-        yield Trial("races", name, first, partial(_race, name))
     for name, made in CALM.items():
         yield Trial("calm", name, first, partial(_simulated, made, first, is_calm=True))
     for name, made in SETTINGS.items():
         yield Trial("settings", name, first, partial(_simulated, made, first))
+    for name in _races():
+        yield Trial("races", name, first, partial(_race, name))
     yield Trial("model", "any order of steps", first, partial(_model, first))
     for name, made in spread(list(FAULTS.items())):
         yield Trial("faults", name, first, partial(_simulated, made, first))

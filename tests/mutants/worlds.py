@@ -153,9 +153,10 @@ def _of_the_rest() -> Iterator[tuple[str, World]]:
             yield f"clock of {target} {skew}", fault
 
 
-# One thing goes wrong, once.
+# One thing goes wrong, once, and no later event comes whose wake-up would help the others.
+_ONCE = world(arrivals={"kind": "burst", "at": "1s", "events": 7})
 FAULTS: dict[str, World] = {
-    name: world(faults=[fault]) for name, fault in (*_of_workers(), *_of_beats(), *_of_the_rest())
+    name: world(_ONCE, faults=[fault]) for name, fault in (*_of_workers(), *_of_beats(), *_of_the_rest())
 }
 # A few events, all in one batch, statement by statement: what a sweep of single faults is also made over.
 SEVERAL: World = world(
