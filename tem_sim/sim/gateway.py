@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
 from tem_sim.pipeline import outbox
 from tem_sim.pipeline.ports import Notification
+from tem_sim.sim.sockets import Sockets
 from tem_sim.sim.task_run import DATABASE_FAILURES
-from tem_sim.sim.users import Seen, SlowReader, User
+from tem_sim.sim.users import User
 
 if TYPE_CHECKING:
-    from tem_sim.pipeline.ports import Random
     from tem_sim.pipeline.store import Store
     from tem_sim.scenario.streams import Streams
     from tem_sim.scenario.users import Users
@@ -43,23 +42,20 @@ class Gateway:
     pubsub: PubSub
     model: Users
     streams: Streams
-    seen: dict[int, Seen] = field(default_factory=dict)
     users: dict[int, User] = field(default_factory=dict)
     # Messages between Redis, the gateway and the users' clients at this moment.
     on_the_way: int = 0
     # Within which time the users dial when it is open the next time.
     redial_within_s: float = RECONNECT_WITHIN_S
-    # With what probability, by whose luck, an acknowledgement gets lost: each fault at work.
-    ack_losses: list[tuple[float, Random]] = field(default_factory=list)
-    acks_lost: int = 0
+    # What was pushed to an instance that has no socket of its user's.
     misdelivered: int = 0
-    # Told of each notification when its user is first shown it.
-    on_shown: list[Callable[[Notification], None]] = field(default_factory=list)
+    sockets: Sockets = field(init=False)
     _acks: list[int] = field(default_factory=list)
-    # What was sent and is known to be unanswered, until it is acknowledged or sent again.
-    _unanswered: set[int] = field(default_factory=set)
     _to_replay: list[int] = field(default_factory=list)
     _news: Event | None = None
+
+    def __post_init__(self) -> None:
+        self.sockets = Sockets(self)
 
     def start(self) -> None:
         """Subscribe, let the users connect, and start the gateway's threads."""
@@ -83,7 +79,7 @@ class Gateway:
         self.pubsub.subscriber = None
         self._acks.clear()
         self._to_replay.clear()
-        self._unanswered.clear()
+        self.sockets.forget()
         # Those who are away keep their plan to come back.
         self.disconnect(user for user in self.users.values() if user.connected)
 
@@ -121,7 +117,7 @@ class Gateway:
             if user.wants and not user.connected and not user.offline:
                 wait_s = within_s * self.streams.uniform("redial", user.user_id, user.session)
                 user.dialing = True
-                self._after(user, wait_s, self._connect)
+                self.after(user, wait_s, self._connect)
 
     # --- what faults do to users
 
@@ -144,26 +140,16 @@ class Gateway:
             user.offline -= 1
         self.dial_again(back, within_s)
 
-    def speed_up(self, user: User) -> None:
-        """Let a slow client read all that waits for it, and send it again what was dropped."""
-        reader, user.reader = user.reader, None
-        if reader is None:
-            return
-        for note in reader.waiting:
-            self._push(user, note)
-        if reader.behind:
-            self.replay_for([user.user_id])
-
     def _await_pong(self, user: User) -> None:
         """Find a dead socket out: the next ping stays unanswered, and the one after it closes the socket."""
         every_s = self.model.heartbeat_s
         if every_s is not None:
             pings = math.floor((self.kernel.now - user.since_s) / every_s) + 2
-            self._after(user, max(0.0, user.since_s + pings * every_s - self.kernel.now), self._give_up)
+            self.after(user, max(0.0, user.since_s + pings * every_s - self.kernel.now), self._give_up)
 
     def _give_up(self, user: User) -> None:
         if self.node.paused:
-            self.node.when_awake(lambda: self._after(user, 0.0, self._give_up))
+            self.node.when_awake(lambda: self.after(user, 0.0, self._give_up))
         elif user.half_open:
             user.disconnect()
             self.dial_again([user])
@@ -176,7 +162,7 @@ class Gateway:
         if user.offline:
             return
         if self.node.paused:
-            self.node.when_awake(lambda: self._after(user, 0.0, self._connect))
+            self.node.when_awake(lambda: self.after(user, 0.0, self._connect))
         elif self.node.alive:
             self._welcome(user)
 
@@ -185,7 +171,7 @@ class Gateway:
         self.replay_for([user.user_id])
         if self.model.session_s is not None:
             stay_s = self.model.session_s.quantile(self.streams.uniform("session", user.user_id, user.session))
-            self._after(user, stay_s, self._leave)
+            self.after(user, stay_s, self._leave)
 
     def _leave(self, user: User) -> None:
         user.wants = False
@@ -194,15 +180,15 @@ class Gateway:
 
     def _schedule_return(self, user: User) -> None:
         away_s = self.model.away_s.quantile(self.streams.uniform("away", user.user_id, user.session))
-        self._after(user, away_s, self._connect)
+        self.after(user, away_s, self._connect)
 
-    def _after(self, user: User, delay_s: float, then: object) -> None:
+    def after(self, user: User, delay_s: float, then: Callable[[User], None]) -> None:
         """Act on a user later, unless something else has changed its connection by then."""
         session = user.session
 
         def act() -> None:
             if user.session == session:
-                then(user)  # type: ignore[operator]
+                then(user)
 
         self.kernel.call_later(delay_s, act)
 
@@ -219,106 +205,16 @@ class Gateway:
             for note in notifications:
                 user = self.users.get(note.user_id)
                 if user is not None and user.misrouted:
-                    # It came to an instance that has no socket of this user's, and there it ends.
                     self.misdelivered += 1
                 else:
-                    self._send(note)
-
-    def _send(self, note: Notification) -> None:
-        user = self.users.get(note.user_id)
-        if user is None or not user.connected:
-            return
-        if user.reader is not None:
-            self._hold(user, user.reader, note)
-        else:
-            self._push(user, note)
-
-    def _push(self, user: User, note: Notification) -> None:
-        latency_s, again_s = self._latency_s(note), self.model.resend_after_s
-        self.on_the_way += 1
-        self.kernel.call_later(latency_s, partial(self._arrive, user, user.session, note))
-        if again_s is not None and latency_s >= again_s:
-            self._send_unless_acked(user, note)
-
-    def _latency_s(self, note: Notification) -> float:
-        return self.model.latency_s.quantile(self.streams.uniform("socket", note.event_id))
-
-    def _hold(self, user: User, reader: SlowReader, note: Notification) -> None:
-        """Keep what a slow client has not read yet, as far as there is room."""
-        if len(reader.waiting) < reader.room:
-            reader.waiting.append(note)
-            reader.held += 1
-            if reader.every_s is not None and not reader.reading:
-                reader.reading = True
-                self._after(user, reader.every_s, self._read_on)
-            return
-        reader.overflows += 1
-        if reader.closes:
-            user.disconnect()
-            self.dial_again([user])
-        else:
-            reader.behind = True
-
-    def _read_on(self, user: User) -> None:
-        reader = user.reader
-        if reader is None or reader.every_s is None:
-            return
-        if reader.waiting:
-            self._push(user, reader.waiting.popleft())
-            self._after(user, reader.every_s, self._read_on)
-            return
-        reader.reading = False
-        if reader.behind:
-            reader.behind = False
-            self.replay_for([user.user_id])
-
-    def _arrive(self, user: User, session: int, note: Notification) -> None:
-        """The client has it: shows it unless it knows the key, and acknowledges."""
-        self.on_the_way -= 1
-        if user.session != session:
-            return
-        if user.half_open:
-            self._send_unless_acked(user, note)
-            return
-        seen = self.seen.get(note.event_id)
-        if seen is None:
-            seen = self.seen[note.event_id] = Seen(user.user_id, note.dedupe_key, self.kernel.now)
-            for told in self.on_shown:
-                told(note)
-        seen.received += 1
-        if note.dedupe_key is None or seen.shown == 0:
-            seen.shown += 1
-        if note.dedupe_key is not None:
-            self._acknowledge(user, note)
-
-    def _acknowledge(self, user: User, note: Notification) -> None:
-        # One loss must not spare another its draw, so that none moves another's luck.
-        if self.ack_losses and sum(luck.random() < loss for loss, luck in self.ack_losses):
-            self.acks_lost += 1
-            self._send_unless_acked(user, note)
-            return
-        self._unanswered.discard(note.event_id)
-        self._acks.append(note.event_id)
-        self._tell()
-
-    def _send_unless_acked(self, user: User, note: Notification) -> None:
-        """Send it again on this socket after a while, unless its acknowledgement has come by then.
-
-        A gateway has such a timer for everything that it sends; here only those run that will ring.
-        """
-        after_s, session = self.model.resend_after_s, user.session
-        if after_s is None or note.dedupe_key is None:
-            return
-        self._unanswered.add(note.event_id)
-
-        def again() -> None:
-            if user.session == session and note.event_id in self._unanswered:
-                self._unanswered.discard(note.event_id)
-                self._send(note)
-
-        self.kernel.call_later(after_s, lambda: self.node.when_awake(again))
+                    self.sockets.send(note)
 
     # --- the gateway's own work on the store
+
+    def acknowledged(self, event_id: int) -> None:
+        """Take a user's acknowledgement, to be written with others."""
+        self._acks.append(event_id)
+        self._tell()
 
     def replay_for(self, user_ids: Iterable[int]) -> None:
         """Send these users what they have not acknowledged, as far as they are connected by then."""
@@ -353,5 +249,5 @@ class Gateway:
         users = sorted(set(self._to_replay))
         for start in range(0, len(users), USERS_PER_QUERY):
             for note in outbox.unacknowledged(self.store, users[start : start + USERS_PER_QUERY]):
-                self._send(note)
+                self.sockets.send(note)
         del self._to_replay[:count]

@@ -353,7 +353,7 @@ class World:
             abandoned=self.dependency.abandoned,
             deliveries=[
                 Delivery(event_id, seen.user_id, seen.key or "", seen.first_s, seen.shown, seen.received)
-                for event_id, seen in self.gateway.seen.items()
+                for event_id, seen in self.gateway.sockets.seen.items()
             ],
             samples=[*self._samples, *self._counts(end_s)],
             wakeups=self.broker.wakeups,

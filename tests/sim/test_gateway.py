@@ -124,7 +124,7 @@ def test_a_key_is_what_lets_the_client_show_a_repeat_once(key: str | None, shown
         made.gateway.on_the_way += 1
         made.gateway.arrive([note])
     made.kernel.run(1.0)
-    seen = made.gateway.seen[1]
+    seen = made.gateway.sockets.seen[1]
     assert (seen.received, seen.shown) == (2, shown)
     assert made.gateway.on_the_way == 0
     made.close()
@@ -136,7 +136,7 @@ def test_what_is_on_its_way_to_a_socket_that_drops_does_not_arrive() -> None:
     made.gateway.arrive([Notification(1, 1, "k", 0.0)])
     made.gateway.disconnect(made.gateway.users.values())
     made.kernel.run(1.0)
-    assert made.gateway.seen == {}
+    assert made.gateway.sockets.seen == {}
     made.close()
 
 

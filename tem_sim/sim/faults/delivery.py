@@ -149,7 +149,7 @@ def slow_consumers(at: Infliction, fault: SlowConsumers) -> None:
 
     def end() -> int:
         for user, _ in slow:
-            gateway.speed_up(user)
+            gateway.sockets.speed_up(user)
         return sum(reader.held + reader.overflows for _, reader in slow)
 
     at.window(begin, end)
@@ -161,13 +161,13 @@ def acks_lost(at: Infliction, fault: AcksLost) -> None:
 
     def begin() -> str:
         nonlocal lost
-        lost = gateway.acks_lost
-        gateway.ack_losses.append(loss)
+        lost = gateway.sockets.acks_lost
+        gateway.sockets.ack_losses.append(loss)
         return f"each acknowledgement lost with probability {fault.probability:g}"
 
     def end() -> int:
-        gateway.ack_losses.remove(loss)
-        return gateway.acks_lost - lost
+        gateway.sockets.ack_losses.remove(loss)
+        return gateway.sockets.acks_lost - lost
 
     at.window(begin, end)
 
@@ -206,11 +206,11 @@ def read_lag(at: Infliction, fault: ReadLag) -> None:
         stale += note.created_at > kernel.now - fault.lag_s
 
     def begin() -> str:
-        gateway.on_shown.append(read)
+        gateway.sockets.on_shown.append(read)
         return f"who is told reads the event as it was {fault.lag_s:g} s before; counted are those not PROCESSED yet"
 
     def end() -> int:
-        gateway.on_shown.remove(read)
+        gateway.sockets.on_shown.remove(read)
         return stale
 
     at.window(begin, end)
