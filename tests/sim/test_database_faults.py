@@ -367,3 +367,12 @@ def test_a_fault_that_cannot_be_is_refused_with_its_place(store: str, fault: str
         loads(FILE.replace("STORE", store).replace("FAULT", fault))
     assert said in str(refused.value)
     assert "<text>:5:" in str(refused.value)
+
+
+def test_there_is_no_session_whose_objects_could_outlive_a_rollback() -> None:
+    from pathlib import Path
+
+    from tem_sim import pipeline
+
+    sources = Path(pipeline.__file__).parent.glob("*.py")
+    assert not [path.name for path in sources if "sqlalchemy.orm" in path.read_text(encoding="utf-8")]
