@@ -139,8 +139,8 @@ def _draws(run: Run) -> Iterator[_Draw]:
         retry, previous_s = failures[change.event_id], change.was("last_delay_s")
         low_s, high_s = policy.support(retry, previous_s)
         width_s = high_s - low_s
-        # What rounding to the microsecond leaves of a narrow range is no draw any more.
-        if width_s > 1e4 * ROUNDING_S:
+        # What rounding to the microsecond leaves of a narrow range is no draw any more; nor is what lies outside.
+        if width_s > 1e4 * ROUNDING_S and low_s <= delay_s <= high_s:
             uniform = _is_uniform(policy, retry, previous_s)
             yield _Draw((delay_s - low_s) / width_s, change.thread, ROUNDING_S / width_s, uniform, change)
 
