@@ -60,6 +60,8 @@ def races(
         if yields:
             _measure(pair, store, schedules, as_json)
             return
+        if show is not None and show != "any":
+            _known_invariant(show)
         found, code = _search(pair, guard, isolation, store, schedules, unreduced, as_json)
         if show is not None and not as_json:
             _show(found, store or _STORES, show)
@@ -112,12 +114,15 @@ def _known(option: str, given: Sequence[str] | None, names: Sequence[str], make:
     return [make(name) for name in given] if given else None
 
 
-def _show(found: Iterable[Cell], stores: Sequence[str], invariant: str) -> None:
+def _known_invariant(name: str) -> None:
     from tem_sim.races.judge import INVARIANTS
+
+    _known("--show", [name], list(INVARIANTS), str)
+
+
+def _show(found: Iterable[Cell], stores: Sequence[str], invariant: str) -> None:
     from tem_sim.races.shown import shown
 
-    if invariant != "any":
-        _known("--show", [invariant], list(INVARIANTS), str)
     for cell in found:
         url = next(url for url in stores if url.startswith(cell.store))
         for lines in shown(cell, url, None if invariant == "any" else invariant):

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from tem_sim.pipeline.settings import WriteGuard
 from tem_sim.races.judge import INVARIANTS
-from tem_sim.races.pairs import RACES
 from tem_sim.races.races import DEFAULT_GUARD, Cell, divergences
 from tem_sim.report.document import SCHEMA_VERSION, Document
 from tem_sim.versions import versions
@@ -19,16 +18,18 @@ from tem_sim.versions import versions
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_STYLES = {"FINE": "bold green", "BROKEN": "bold red", "INCONCLUSIVE": "bold yellow"}
-EXIT_CODES = {"FINE": 0, "BROKEN": 1, "INCONCLUSIVE": 4}
+_STYLES = {"FINE": "bold green", "BROKEN": "bold red", "INCONCLUSIVE": "bold yellow", "NOT ASKED": "bold"}
+EXIT_CODES = {"FINE": 0, "BROKEN": 1, "INCONCLUSIVE": 4, "NOT ASKED": 0}
 
 
 def verdict(cells: Sequence[Cell]) -> str:
-    """Return FINE, BROKEN or INCONCLUSIVE: what the schedules say of the pipeline as it is by default."""
+    """Return what the schedules say of the pipeline as it is by default: FINE, BROKEN, INCONCLUSIVE or NOT ASKED."""
     default = [cell for cell in cells if cell.is_default]
+    if not default:
+        return "NOT ASKED"
     if any(cell.broken for cell in default):
         return "BROKEN"
-    return "FINE" if default and all(cell.certified for cell in default) else "INCONCLUSIVE"
+    return "FINE" if all(cell.certified for cell in default) else "INCONCLUSIVE"
 
 
 def sentence(cells: Sequence[Cell]) -> str:
@@ -38,8 +39,8 @@ def sentence(cells: Sequence[Cell]) -> str:
     if word == "BROKEN":
         pairs = list(dict.fromkeys(cell.pair for cell in default if cell.broken))
         return f"BROKEN  write_guard {DEFAULT_GUARD}, the default, does not stand {', '.join(pairs)}"
-    if not default:
-        return f"INCONCLUSIVE  write_guard {DEFAULT_GUARD}, the default, was not asked about"
+    if word == "NOT ASKED":
+        return f"NOT ASKED  nothing here is about the pipeline with write_guard {DEFAULT_GUARD}, the default"
     if word == "INCONCLUSIVE":
         open_ = list(dict.fromkeys(cell.pair for cell in default if not cell.certified))
         return f"INCONCLUSIVE  too many schedules of {', '.join(open_)}; give more with --schedules"
@@ -55,10 +56,18 @@ def account(cells: Sequence[Cell]) -> Iterator[RenderableType]:
     yield ""
     yield _matrix(cells)
     yield ""
-    yield "schedules that broke something, of those run; “≤ 2”: all with at most 2 deviations; “?”: not all of them"
+    yield _legend(cells)
     yield from _what_broke(cells)
     yield from _by_guard(cells)
     yield from _apart(cells)
+
+
+def _legend(cells: Sequence[Cell]) -> str:
+    words = ["schedules that broke something, of all there are up to the order of independent steps"]
+    bounds = sorted({cell.bound for cell in cells if cell.bound is not None})
+    words += [f"(≤ {bound}): of some, among them all with at most {bound} deviations" for bound in bounds]
+    words += ["?: of some, and nobody knows of the others"] if any(not cell.certified for cell in cells) else []
+    return "; ".join(words)
 
 
 def _matrix(cells: Sequence[Cell]) -> Table:
@@ -126,14 +135,6 @@ def _table(first: str, *others: str, right: int | None = None) -> Table:
         is_text = right == 0 or other in ("guard",)
         table.add_column(other, justify="left" if is_text else "right", no_wrap=True)
     return table
-
-
-def abouts(pairs: Sequence[str]) -> Iterator[RenderableType]:
-    """Yield what each of these races is."""
-    table = _table("race", "what happens at once", right=0)
-    for name in pairs:
-        table.add_row(name, RACES[name].about)
-    yield table
 
 
 # --- for programs

@@ -1,13 +1,15 @@
 """The parts of the pages that are read off the code: the keys of a scenario, and the scenarios that are shipped."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
+from tem_sim.races.judge import INVARIANTS
+from tem_sim.races.pairs import RACES
 from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, schedules, seeds, store
 from tem_sim.scenario.base import SELECTORS, Model
 from tem_sim.scenario.faults.kinds import KINDS as FAULTS
@@ -157,9 +159,17 @@ def parts() -> dict[str, str]:
     found["thresholds"] = threshold_kinds()
     found["shipped"] = shipped_scenarios()
     found["faults"] = fault_index()
+    found["races"] = two_columns("race", "what happens at once", {name: race.about for name, race in RACES.items()})
+    found["invariants of races"] = two_columns("invariant", "broken when", INVARIANTS)
     for fault in fault_models():
         found[f"fault {kind_of(fault)}"] = table(rows(fault)).replace("](#", "](scenarios.md#")
     return found
+
+
+def two_columns(first: str, second: str, cells: Mapping[str, str]) -> str:
+    """Return a table of names and what is to be said of each."""
+    lines = [f"| `{name}` | {about} |" for name, about in cells.items()]
+    return "\n".join(["", f"| {first} | {second} |", "|---|---|", *lines, "", ""])
 
 
 def threshold_kinds() -> str:
