@@ -33,7 +33,9 @@ _DIGITS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 ROUND_S = tuple(round(digit * 10.0**power, 6) for power in range(-3, 5) for digit in _DIGITS)
 SHORTEST_S = 5.0
 # Durations of a fault by their keys in a scenario file.
-_LENGTHS = ("for", "restart_after")
+_LENGTHS = ("for", "restart_after", "grace", "corrected_after")
+# Those that may be less than nothing.
+_SIGNED = ("skew", "step")
 
 
 @dataclass(slots=True)
@@ -279,7 +281,7 @@ def _first_seed(state: Shrinking) -> None:
 def _bisected(state: Shrinking) -> None:
     """Find the shortest round duration of each fault that is enough, and note what is not."""
     for number in range(len(state.best.scenario.faults)):
-        for key in (*_LENGTHS, "skew"):
+        for key in (*_LENGTHS, *_SIGNED):
             length_s = state.faults()[number].get(key)
             if isinstance(length_s, (int, float)) and length_s:
                 _bisect(state, number, key, float(length_s))
@@ -287,7 +289,10 @@ def _bisected(state: Shrinking) -> None:
 
 def _bisect(state: Shrinking, number: int, key: str, length_s: float) -> None:
     sign = -1.0 if length_s < 0 else 1.0
-    ladder_s = [*([0.0] if key == "restart_after" else []), *(time_s for time_s in ROUND_S if time_s < abs(length_s))]
+    ladder_s = [
+        *([0.0] if key in ("restart_after", "grace") else []),
+        *(time_s for time_s in ROUND_S if time_s < abs(length_s)),
+    ]
     failed = _least(state, ladder_s, lambda time_s: {"faults": _with(state.faults(), number, {key: sign * time_s})})
     enough = state.faults()[number][key]
     if failed is not None:

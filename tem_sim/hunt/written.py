@@ -30,7 +30,10 @@ _WIDTH = 100
 # What a file says even where it is as by default.
 _ALWAYS = ("seed", "arrivals")
 # What is a time in seconds in a fault or an arrival, by its key.
-_TIMES = ("at", "for", "from", "until", "restart_after", "skew", "phase")
+_TIMES = (
+    *("at", "for", "from", "until", "restart_after", "grace", "corrected_after", "every", "within"),
+    *("skew", "step", "phase", "leap", "resolution", "countdown", "lag"),
+)
 
 
 def file_name(found: Finding, name: str) -> str:
