@@ -21,7 +21,8 @@ KINDS = ("statement", "commit", "wake", "publish", "handle", "handled")
 class Boundary(NamedTuple):
     """One step of one node, at `t_s` of the run without faults.
 
-    `nth`: which of its node's steps of this kind and label it is, from 1, as faults at an edge count them. `next_s` is
+    `nth`: which of its node's steps of this kind it is, from 1, as faults at an edge count them; of statements and
+    commits those with this label. `next_s` is
     when the same thread does the next thing that takes time, so that between the two it can be struck.
     """
 
@@ -82,7 +83,8 @@ def _all(steps: tuple[Step, ...]) -> Iterator[Boundary]:
     for step in steps:
         if step.kind not in KINDS:
             continue
-        key = step.actor, step.kind, step.label
+        # A fault at an edge of the tasks counts whoever passes it, one at a statement those of its function.
+        key = step.actor, step.kind, step.label if step.kind in ("statement", "commit") else ""
         passed[key] += 1
         yield Boundary(
             number=step.step,

@@ -20,9 +20,17 @@ T = TypeVar("T")
 # Shorter than anything that happens between two steps, longer than what a float forgets.
 MOMENT_S = 1e-6
 AFTER_THE_END = "again after the end"
-# At which edges of the pipeline's own code a fault lies in wait; the others are struck at their time.
-_BEFORE = {"statement": "before_statement", "commit": "before_commit"}
-_AFTER = {"statement": "after_statement", "commit": "after_commit"}
+# At which edges a fault lies in wait; what has none is struck at its time.
+_BEFORE = {
+    "statement": "before_statement",
+    "commit": "before_commit",
+    "wake": "after_commit_before_wake",
+    "publish": "before_publish",
+    "handle": "before_handle",
+    "handled": "after_handle",
+}
+_AFTER = {"statement": "after_statement", "commit": "after_commit", "publish": "after_publish"}
+_IN_TRANSACTIONS = ("statement", "commit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ def _faults(at: Boundary, base: Scenario, last_s: float) -> Iterator[_Fault]:
     for name, length_s in pauses(base, at.node).items():
         pause: Plain = {"kind": "worker_pause", "target": at.node, **before, "for": length_s}
         yield f"paused {name}", pause, at.t_s + length_s
-    if at.kind in _BEFORE:
+    if at.kind in _IN_TRANSACTIONS:
         yield from _of_connections(at)
     elif at.kind == "wake":
         yield from _of_wakeups(at, base, last_s)
@@ -111,17 +119,14 @@ def _faults(at: Boundary, base: Scenario, last_s: float) -> Iterator[_Fault]:
 
 
 def _sides(at: Boundary) -> Iterator[tuple[str, Plain]]:
-    """Yield before and after, with the trigger for each; a call has a middle, too."""
-    if at.kind in _BEFORE:
-        label: Plain = {"label": at.label} if at.label else {}
-        yield "before", {"edge": _BEFORE[at.kind], "nth": at.nth, **label}
+    """Yield before and after, with the trigger for each; a call has a middle instead, since it ends at another."""
+    label: Plain = {"label": at.label} if at.label and at.kind in _IN_TRANSACTIONS else {}
+    yield "before", {"edge": _BEFORE[at.kind], "nth": at.nth, **label}
+    if at.kind in _AFTER:
         yield "after", {"edge": _AFTER[at.kind], "nth": at.nth, **label}
-        return
-    # What is scheduled when the run begins comes before all else of its instant.
-    yield "before", {"at": at.t_s}
-    if at.kind == "handle":
+    elif at.kind == "handle":
         yield "inside", {"at": round((at.t_s + at.next_s) / 2, 6)}
-    elif at.kind != "handled":
+    elif at.kind == "wake":
         yield "after", {"at": round(at.t_s + MOMENT_S, 7)}
 
 
