@@ -94,17 +94,34 @@ def _wrong_end(change: Change, life: _Life, rule: Rules) -> str:
     most, crashes = settings.policy.max_retries, settings.crash_budget
     if cause == Cause.ERROR and most is not None and life.failures > most:
         return f"to be tried again after {life.failures} failures, where {most} retries are allowed"
+    budget_s = settings.policy.budget_s
+    if cause == Cause.ERROR and budget_s is not None:
+        next_s = change.now("next_retry_at") - change.now("life_began_at")
+        return f"to be tried again at an age of {next_s:g} s, past its budget" if next_s > budget_s + ROUNDING_S else ""
     if cause == Cause.EXHAUSTED:
-        return _wrongly_exhausted(life, most, in_time=settings.policy.budget_s is not None)
-    lost = change.now("crash_count")
-    if cause == Cause.RESCUE and crashes is not None and lost > crashes:
-        return f"rescued after {lost} crashes, where {crashes} are allowed"
-    if cause == Cause.CRASHED and (crashes is None or lost != crashes + 1):
-        return f"given up after {lost} crashes, where {'any number' if crashes is None else crashes} are allowed"
+        return _wrongly_exhausted(life, most, in_time=budget_s is not None)
+    if cause in (Cause.RESCUE, Cause.CRASHED):
+        return _wrongly_rescued(change, crashes)
     if cause == Cause.EXPIRED:
         age_s = change.at_s - change.now("life_began_at")
         if settings.deadline_s is None or age_s < settings.deadline_s - rule.skew_s - ROUNDING_S:
             return f"expired at an age of {age_s:g} s, before its deadline"
+    return ""
+
+
+def _wrongly_rescued(change: Change, crashes: int | None) -> str:
+    """Return what is wrong with the crashes of a row whose lease was lost.
+
+    The first loss counts; from then on one counts only where the event was in its handler, which the row says.
+    """
+    cause, before, lost = change.now("cause"), change.was("crash_count") or 0, change.now("crash_count")
+    blamed = before == 0 or change.was("started_at") is not None
+    if lost != before + blamed:
+        return f"{lost} crashes counted after {before}, where {'one more' if blamed else 'no more'} was due"
+    if cause == Cause.RESCUE and crashes is not None and lost > crashes:
+        return f"rescued after {lost} crashes, where {crashes} are allowed"
+    if cause == Cause.CRASHED and (crashes is None or lost != crashes + 1):
+        return f"given up after {lost} crashes, where {'any number' if crashes is None else crashes} are allowed"
     return ""
 
 

@@ -93,9 +93,10 @@ class LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.reference.events)
     @rule(data=st.data(), news=st.booleans())
     def submit_again(self, data: st.DataObject, news: bool) -> None:
-        """Submit a known event once more, perhaps beside a new one."""
+        """Submit a known event once more, perhaps beside a new one; an API makes an id of its own for each request."""
         known, new = data.draw(st.sampled_from(sorted(self.reference.events))), len(self.reference.events) + 1
-        batch = [_submission(known), *([_submission(new)] if news else [])]
+        again = replace(_submission(known), event_id=known + data.draw(st.sampled_from([0, 10_000])))
+        batch = [again, *([_submission(new)] if news else [])]
         answers = lifecycle.submit(self.store, batch, now=self.now, actor="api")
         _agree("the answer", (answers[0].event_id, answers[0].created, answers[0].same), (known, False, True))
         if news:

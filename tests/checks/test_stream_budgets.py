@@ -72,26 +72,42 @@ def test_a_budget_of_time_may_end_it_sooner_but_not_later():
     backoff = {"growth": "exponential", "base": 10, "factor": 2, "jitter": "none", "max_retries": 2, "budget": 30}
     timed = {"pipeline": {"backoff": backoff}}
     assert judged(failed(1, **timed).claim(1).exhausted(1).run(), "extinct_budget").verdict == "true"
+    slow = failed(1, **timed).claim(1).at(40.0).error(1)
+    assert "past its budget" in problems(slow.run(), "extinct_budget")[0]
     late = failed(2, **timed).claim(1).error(1)
     assert judged(late.run(), "extinct_budget").verdict == "false"
 
 
-def crashed(times, **columns):
+def lost(times):
+    """Let an event's workers die in its handler, again and again."""
     told = seen().submit(1)
     for _ in range(times):
-        told.claim(1).at(told.now + 61.0).rescue(1)
+        called(told.claim(1)).at(told.now + 61.0).rescue(1)
+    return told
+
+
+def called(told):
+    return told.change("worker-1/0", 1, "UPDATE processing_state SET started_at", started_at=told.now)
+
+
+def crashed(times, **columns):
+    told = lost(times)
     ended = {"crash_count": told.rows[1]["crash_count"] + 1, "finished_at": told.now + 61.0, **columns}
-    told.claim(1).at(told.now + 61.0)
+    called(told.claim(1)).at(told.now + 61.0)
     return told.end(1, "EXTINCT", "crashed", "beat/rescue", **ended)
 
 
 def test_the_crash_budget_ends_it_exactly_when_it_is_spent():
     assert judged(crashed(3).run(), "extinct_budget").verdict == "true"
     assert problems(crashed(2).run(), "extinct_budget") == ["given up after 3 crashes, where 3 are allowed"]
-    told = seen().submit(1)
-    for _ in range(4):
-        told.claim(1).at(told.now + 61.0).rescue(1)
-    assert problems(told.run(), "extinct_budget") == ["rescued after 4 crashes, where 3 are allowed"]
+    assert problems(lost(4).run(), "extinct_budget") == ["rescued after 4 crashes, where 3 are allowed"]
+
+
+def test_a_crash_that_is_not_counted_or_blamed_on_a_bystander_is_seen():
+    told = seen().submit(1).claim(1).at(62.0).rescue(1, crash_count=0)
+    assert problems(told.run(), "extinct_budget") == ["0 crashes counted after 0, where one more was due"]
+    beside = seen().submit(1).claim(1).at(62.0).rescue(1).claim(1).at(124.0).rescue(1)
+    assert problems(beside.run(), "extinct_budget") == ["2 crashes counted after 1, where no more was due"]
 
 
 def test_a_deadline_that_has_not_passed_ends_nothing():
