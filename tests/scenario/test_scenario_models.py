@@ -85,7 +85,8 @@ def test_a_preset_keeps_its_own_limits_unless_told() -> None:
 
 def test_nodes_are_what_a_fault_can_target() -> None:
     scenario = Scenario(name="n", arrivals=[Burst(events=1)], workers=Workers(count=2))
-    assert scenario.nodes() == ("worker-1", "worker-2", "beat", "api", "gateway", "redis", "handler", "workers", "*")
+    named = ("worker-1", "worker-2", "beat", "api", "gateway", "redis", "handler", "database")
+    assert scenario.nodes() == (*named, "workers", "*")
 
 
 def test_the_second_beat_is_a_node_while_a_fault_runs_one() -> None:

@@ -130,7 +130,7 @@ class LeapSecond(Window):
         1.0, alias="leap", description="The time that is put in; all clocks are behind by so much afterwards."
     )
 
-    shade: ClassVar[str] = "palevioletred"
+    shade: ClassVar[str] = "hotpink"
     strikes: ClassVar[tuple[str, ...]] = CLOCKED
 
     def clock_error(self) -> ClockError:

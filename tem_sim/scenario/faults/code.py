@@ -30,7 +30,7 @@ class OldVersion(Window):
     lease_s: PositiveDuration | None = Field(None, alias="lease", description="How long its claims hold.")
     outbox: Switch | None = Field(None, description="Whether it keeps notifications until they are acknowledged.")
 
-    shade: ClassVar[str] = "tan"
+    shade: ClassVar[str] = "moccasin"
     strikes: ClassVar[tuple[str, ...]] = ("worker",)
 
     @model_validator(mode="after")

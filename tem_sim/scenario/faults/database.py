@@ -131,7 +131,7 @@ class DatabaseErrors(Labelled):
         description="Where: instead of a statement or a commit; `after_` one only connections are lost.",
     )
 
-    shade: ClassVar[str] = "indianred"
+    shade: ClassVar[str] = "darkred"
 
     def _broken(self) -> list[Broken]:
         broken = super()._broken()
@@ -163,7 +163,7 @@ class DatabaseSlow(OfTheDatabase):
         "for as many as there are.",
     )
 
-    shade: ClassVar[str] = "rosybrown"
+    shade: ClassVar[str] = "lightsalmon"
     needs_statements: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -190,7 +190,7 @@ class PoolExhausted(OfTheDatabase):
         None, description="How many are taken, of store.pool.size; `off` for all of them."
     )
 
-    shade: ClassVar[str] = "lightcoral"
+    shade: ClassVar[str] = "salmon"
 
     def describe(self) -> str:
         """Say the fault in one line."""
@@ -205,7 +205,7 @@ class DatabaseLocked(OfTheDatabase):
     kind: Literal["database_locked"] = "database_locked"
     target: str = Field("database", description="Whom it strikes.")
 
-    shade: ClassVar[str] = "darksalmon"
+    shade: ClassVar[str] = "sienna"
     strikes: ClassVar[tuple[str, ...]] = ("database",)
 
     def describe(self) -> str:
@@ -222,7 +222,7 @@ class Failover(OfTheDatabase):
         0.0, alias="lost", description="How far the replica was behind: what was committed in this time vanishes."
     )
 
-    shade: ClassVar[str] = "maroon"
+    shade: ClassVar[str] = "saddlebrown"
     strikes: ClassVar[tuple[str, ...]] = ("database",)
 
     @model_validator(mode="after")

@@ -114,7 +114,7 @@ class SlowConsumers(Window):
         None, alias="read_every", description="How long a slow user takes for each; `off` for reading none at all."
     )
 
-    shade: ClassVar[str] = "cadetblue"
+    shade: ClassVar[str] = "mediumturquoise"
     strikes: ClassVar[tuple[str, ...]] = ("gateway",)
 
     def describe(self) -> str:

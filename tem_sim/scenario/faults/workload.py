@@ -50,7 +50,7 @@ class PartialEffect(Window):
     target: str = Field("handler", description="Whom it strikes.")
     probability: Fraction = Field(0.5, description="The probability of it, for each call that would have been well.")
 
-    shade: ClassVar[str] = "palevioletred"
+    shade: ClassVar[str] = "mediumorchid"
     strikes: ClassVar[tuple[str, ...]] = ("handler",)
 
     def describe(self) -> str:
@@ -65,7 +65,7 @@ class AnswersLost(Window):
     target: str = Field("api", description="Whom it strikes.")
     probability: Fraction = Field(1.0, description="The probability that a request's answer is lost.")
 
-    shade: ClassVar[str] = "tan"
+    shade: ClassVar[str] = "violet"
     strikes: ClassVar[tuple[str, ...]] = ("api",)
 
     def describe(self) -> str:
@@ -83,7 +83,7 @@ class HotKey(Window):
         None, description="The kind that is hot, by its name in events.kinds; when left out, user 1 is."
     )
 
-    shade: ClassVar[str] = "orangered"
+    shade: ClassVar[str] = "deeppink"
     strikes: ClassVar[tuple[str, ...]] = ("api",)
 
     def describe(self) -> str:
@@ -101,7 +101,7 @@ class HugeEvents(Window):
     payload_bytes: Count = Field(1_000_000, description="The size of their payload.")
     slowdown: Factor = Field(10.0, description="How many times as long a call for one of them takes.")
 
-    shade: ClassVar[str] = "peru"
+    shade: ClassVar[str] = "chocolate"
     strikes: ClassVar[tuple[str, ...]] = ("api",)
 
     def describe(self) -> str:
