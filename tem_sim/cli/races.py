@@ -46,6 +46,10 @@ def races(
         str | None,
         typer.Option(metavar="INVARIANT", help="Show the shortest schedule that breaks it; `any` for all of them."),
     ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="STEPS", help="Instead, play one schedule of one race: 2:worker-2/0,5:worker-1/0."),
+    ] = None,
     yields: Annotated[
         bool, typer.Option("--yields", help="Instead, measure what each strategy finds on races known to break.")
     ] = False,
@@ -59,6 +63,9 @@ def races(
     with usage_errors():
         if yields:
             _measure(pair, store, schedules, as_json)
+            return
+        if replay is not None:
+            _replay(pair, guard, isolation, store, replay)
             return
         if show is not None and show != "any":
             _known_invariant(show)
@@ -112,6 +119,36 @@ def _known(option: str, given: Sequence[str] | None, names: Sequence[str], make:
     strangers = [name for name in given or () if name not in names]
     refuse_all([f"races: {option}: {name}: not one of {', '.join(names)}" for name in strangers])
     return [make(name) for name in given] if given else None
+
+
+def _replay(
+    pair: Sequence[str] | None,
+    guard: Sequence[str] | None,
+    isolation: Sequence[str] | None,
+    store: Sequence[str] | None,
+    steps: str,
+) -> None:
+    from tem_sim.pipeline.isolation_level import IsolationLevel
+    from tem_sim.pipeline.settings import WriteGuard
+    from tem_sim.races.pairs import RACES
+    from tem_sim.races.races import DEFAULT_GUARD
+    from tem_sim.races.shown import replayed
+
+    pairs = _known("--pair", pair, list(RACES), str) or []
+    guards = _known("--guard", guard, list(map(str, WriteGuard)), WriteGuard) or [DEFAULT_GUARD]
+    levels = _known("--isolation", isolation, list(map(str, IsolationLevel)), IsolationLevel)
+    levels = levels or [IsolationLevel.READ_COMMITTED]
+    if [len(one) for one in (pairs, guards, levels, store or _STORES)] != [1, 1, 1, 1]:
+        refuse_all(["races: --replay plays one schedule; give one --pair, and one of each other option at most"])
+    threads = list(RACES[pairs[0]].threads)
+    try:
+        deviations = {int(step): name for step, _, name in (part.partition(":") for part in steps.split(",") if part)}
+    except ValueError:
+        deviations = {0: steps}
+    if any(step < 1 or name not in threads for step, name in deviations.items()):
+        refuse_all([f"races: --replay: {steps}: give STEP:THREAD,… with the threads {', '.join(threads)}"])
+    lines = replayed(pairs[0], guards[0], levels[0], (store or _STORES)[0], deviations)
+    write("".join(f"{line}\n" for line in lines))
 
 
 def _known_invariant(name: str) -> None:

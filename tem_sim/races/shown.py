@@ -40,6 +40,27 @@ def shown(cell: Cell, url: str, invariant: str | None) -> Iterator[list[str]]:
         arena.close()
 
 
+def replayed(pair: str, guard: WriteGuard, isolation: IsolationLevel, url: str, deviations: Schedule) -> list[str]:
+    """Return the lines of one schedule, what it broke, and its digest, which is the same each time."""
+    race = RACES[pair]
+    arena = Arena(url, isolation)
+    try:
+        round_, entries = timeline(arena.stage(race, Settings(write_guard=guard)), deviations)
+    finally:
+        arena.close()
+    broken = ", ".join(sorted(round_.judged.broken)) or "nothing"
+    followed = round_.played.deviations
+    told = [] if followed == dict(deviations) else [f"really: {_said(followed)}"]
+    return [
+        f"breaks {broken}: {pair}, write_guard {guard}, {arena.dialect} {isolation}",
+        f"each thread as long as it can go on, {_said(deviations)}",
+        *told,
+        f"digest {round_.judged.digest}",
+        "",
+        *columns(entries, list(race.threads)),
+    ]
+
+
 def _different(schedules: Iterable[Schedule]) -> list[Schedule]:
     found: list[Schedule] = []
     for schedule in schedules:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tem_sim.pipeline.isolation_level import IsolationLevel
-from tem_sim.scenario.base import Model
+from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.quantities import Off, PositiveCount, PositiveDuration, Switch
 from tem_sim.scenario.schedules import RandomSchedule, Schedule
@@ -98,3 +98,10 @@ class Store(Model):
     def watched(self) -> bool:
         """Whether the frames `steps` and `changes` are kept."""
         return self.interleave == "statement" if self.watch is None else self.watch
+
+    @model_validator(mode="after")
+    def _schedule_needs_statements(self) -> Store:
+        if self.interleave == "transaction" and self.schedule.strategy != "random":
+            rule = "is about statements, and a transaction is one instant here; set store.interleave: statement"
+            raise broken_rules("store", [Broken(("schedule",), rule, self.schedule.strategy)])
+        return self

@@ -105,3 +105,21 @@ def test_what_there_is_not_is_refused(words: Sequence[str], told: str) -> None:
     result = tem_sim("races", *words)
     assert result.exit_code == 2
     assert told in result.stderr
+
+
+def test_a_schedule_is_replayed_to_the_same_digest() -> None:
+    words = ("races", "--pair", "stale-claim", "--replay", "2:worker-2/0")
+    once = tem_sim(*words).stdout
+    assert once == tem_sim(*words).stdout
+    assert once.startswith("breaks double_claim: stale-claim, write_guard fenced, sqlite read_committed\n")
+    assert tem_sim("races", "--pair", "stale-claim", "--replay", "").stdout.startswith("breaks nothing: ")
+    # One that is not ready there does not go on there.
+    assert "really: without exception" in tem_sim("races", "--pair", "claim-claim", "--replay", "9:worker-1/0").stdout
+
+
+@pytest.mark.parametrize("steps", ["2", "x:worker-1/0", "2:worker-7/0", "0:worker-1/0"])
+def test_a_schedule_that_is_none_is_refused(steps: str) -> None:
+    result = tem_sim("races", "--pair", "stale-claim", "--replay", steps)
+    assert result.exit_code == 2
+    assert "give STEP:THREAD,… with the threads worker-1/0, worker-2/0" in result.stderr
+    assert tem_sim("races", "--replay", "2:worker-1/0").exit_code == 2

@@ -102,6 +102,13 @@ def test_a_strategy_that_there_is_not_is_refused() -> None:
         scenario("{strategy: luck}")
 
 
+def test_a_schedule_of_statements_needs_statements() -> None:
+    text = "scenario: s\narrivals: {kind: burst, events: 1}\nstore: {schedule: {strategy: walk}}\n"
+    with pytest.raises(ScenarioError, match=r":3:.*store\.schedule: is about statements") as caught:
+        loads(text)
+    assert len(caught.value.problems) == 1
+
+
 # --- the strategies
 
 
