@@ -35,6 +35,10 @@ def sweep_faults(
     pairs: Annotated[
         int, typer.Option(min=0, metavar="N", help="Then draw so many pairs of faults, a second after a first one.")
     ] = 0,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Only at places with this in their name, such as settle.settle."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="The seed by which pairs are drawn.")] = 1,
     out: Annotated[
         Path | None,
@@ -59,8 +63,9 @@ def sweep_faults(
     with usage_errors():
         scenario = _scenario(file, settings or [])
         path = out if out is not None else _default(scenario)
-        made = _done(scenario, pairs, seed, path, resume, force, jobs)
+        made = _done(scenario, pairs, seed, at or [], path, resume, force, jobs)
         words = ["tem-sim", "sweep-faults", str(file), *(word for one in settings or [] for word in ("--set", one))]
+        words += [word for one in at or [] for word in ("--at", one)]
         words += ["--pairs", str(pairs), "--seed", str(seed)] if pairs else []
         _tell(made, path, shlex.join(words), as_json)
     raise typer.Exit(made.exit_code)
@@ -82,7 +87,7 @@ def _default(scenario: Scenario) -> Path:
 
 
 def _done(
-    scenario: Scenario, pairs: int, seed: int, path: Path, resume: bool, force: bool, jobs: int | None
+    scenario: Scenario, pairs: int, seed: int, at: list[str], path: Path, resume: bool, force: bool, jobs: int | None
 ) -> FaultSweep:
     from tem_sim.faultsweep.journal import JournalError
     from tem_sim.faultsweep.sweep import sweep_faults as swept
@@ -91,7 +96,15 @@ def _done(
     try:
         with steps("runs", sys.stderr.isatty()) as tell:
             return swept(
-                scenario, pairs=pairs, seed=seed, journal=path, resume=resume, force=force, jobs=jobs, progress=tell
+                scenario,
+                pairs=pairs,
+                seed=seed,
+                at=at,
+                journal=path,
+                resume=resume,
+                force=force,
+                jobs=jobs,
+                progress=tell,
             )
     except JournalError as error:
         complain(str(error))

@@ -34,6 +34,8 @@ def sentence(made: FaultSweep) -> str:
     places = len({(row.variant, *row.places) for row in made.singles})
     landed = sum(row.landed for row in made.singles)
     did = f"{count(len(made.singles), 'run')} with one fault at {count(places, 'place')}, {landed:,} landed"
+    if made.at:
+        did += f" (only {', '.join(made.at)})"
     return f"{made.word} {made.scenario.name}: {did}{_paired(made)}; {_found(made)}"
 
 
@@ -79,7 +81,7 @@ def _by_place(made: FaultSweep, rows: Sequence[Row]) -> Table:
         at = row.places[-1], family(row.faults[-1])
         runs[at] += row.landed
         broken[at] += bool(made.unmeant(row))
-        checks.setdefault(at[0], Counter()).update(made.unmeant(row))
+        checks.setdefault(at[0], Counter()).update(list(made.unmeant(row)))
     families = [name for name in FAMILIES if any(key[1] == name for key in runs)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("landed at", no_wrap=True)
@@ -150,6 +152,7 @@ def sweep_document(made: FaultSweep, journal: Path | None, written: dict[str, Pa
         "scenario": made.scenario.name,
         "verdict": made.word,
         "seed": made.seed,
+        "at": [*made.at],
         "spent_s": round(made.spent_s, 3),
         "resumed": made.resumed,
         "journal": None if journal is None else str(journal),

@@ -29,12 +29,14 @@ Progress = Callable[[int, int], None]
 class FaultSweep:
     """What a sweep came to: `control` are the runs without faults, `singles` and `pairs` those with one and two.
 
-    `asked` is how many pairs were to be drawn. `resumed`: so many rows were in the journal already.
+    `asked` is how many pairs were to be drawn. With `at` the single faults, and the first of two, were only at places
+    whose name has one of these words in it. `resumed`: so many rows were in the journal already.
     """
 
     scenario: Scenario
     asked: int
     seed: int
+    at: tuple[str, ...] = ()
     control: list[Row] = field(default_factory=list)
     singles: list[Row] = field(default_factory=list)
     pairs: list[Row] = field(default_factory=list)
@@ -101,6 +103,7 @@ def sweep_faults(
     *,
     pairs: int = 0,
     seed: int = 1,
+    at: Sequence[str] = (),
     journal: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -109,11 +112,12 @@ def sweep_faults(
 ) -> FaultSweep:
     """Inflict one fault at each boundary of the reduced scenario, then two at once in `pairs` runs drawn by `seed`.
 
-    With a `journal` each run is kept as soon as it is done; `resume` goes on with one. Ctrl-C ends the sweep early, and
-    what was done is returned. Raises `JournalError`.
+    `at`: only at places whose name has one of these words in it; a second fault may strike anywhere. With a `journal`
+    each run is kept as soon as it is done; `resume` goes on with one. Ctrl-C ends the sweep early, and what was done is
+    returned. Raises `JournalError`.
     """
     began_s = time.time()
-    made = FaultSweep(scenario=scenario, asked=pairs, seed=seed)
+    made = FaultSweep(scenario=scenario, asked=pairs, seed=seed, at=tuple(at))
     with opened(journal, resume=resume, force=force) as kept:
         before = set(kept.known)
         try:
@@ -144,6 +148,8 @@ class _Filling:
             # What breaks without a fault says nothing when it breaks with one.
             return
         singles = [case for name, base in bases.items() for case in cases_of(name, base)]
+        if self.made.at:
+            singles = [case for case in singles if any(word in case.boundary.place for word in self.made.at)]
         keys = {key_of(case.scenario): case for case in singles}
         self.total = len(keys) + self.made.asked
         self._singles(keys)

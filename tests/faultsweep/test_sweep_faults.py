@@ -1,14 +1,16 @@
 """The sweep and its command: what it finds, what it writes, how it goes on after it was killed."""
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from small_world import TEXT, small
 
 from tem_sim.faultsweep import sweep as sweeping
-from tem_sim.faultsweep.account import sentence, table
+from tem_sim.faultsweep.account import account, sentence, table
 from tem_sim.faultsweep.cases import cases_of
 from tem_sim.faultsweep.journal import JournalError, Row, opened, read
 from tem_sim.faultsweep.reduced import reduced
@@ -95,6 +97,32 @@ def test_what_the_scenario_is_meant_to_break_does_not_fail_it():
     row = Row(key="k", variant="recovers", places=("here",), faults=("killed after",), broken={"retry_count": "2"})
     meant = FaultSweep(scenario=small("expect.violations=[retry_count]"), asked=0, seed=1, singles=[row])
     assert (meant.word, FaultSweep(scenario=small(), asked=0, seed=1, singles=[row]).word) == ("PASS", "FAIL")
+
+
+def test_the_account_says_where_what_was_broken_how_often():
+    rows = [
+        Row(
+            key="a",
+            variant="recovers",
+            places=("worker here",),
+            faults=("killed after",),
+            broken={"retry_count": "2 of 3"},
+        ),
+        Row(key="b", variant="recovers", places=("worker here",), faults=("killed before",)),
+        Row(key="c", variant="exhausts", places=("beat there",), faults=("paused past its lease",), landed=False),
+    ]
+    made = FaultSweep(scenario=small(), asked=0, seed=1, at=("here", "there"), singles=rows)
+    with io.StringIO() as text:
+        Console(file=text, width=160).print(*account(made), sep="\n")
+        lines = [line.split() for line in text.getvalue().splitlines()]
+    assert ["worker", "here", "1", "of", "2", "✘", "·", "retry_count", "×", "1"] in lines
+    assert ["beat", "there", "·", "0"] in lines
+    assert (
+        "FAIL small: 3 runs with one fault at 2 places, 2 landed (only here, there); broken: retry_count in 1 run"
+        in sentence(made)
+    )
+    assert ["broken:", "recovers,", "killed", "after", "at", "worker", "here:", "retry_count:", "2", "of", "3"] in lines
+    assert ["never", "landed:", "exhausts,", "paused", "past", "its", "lease", "at", "beat", "there"] in lines
 
 
 @pytest.mark.parametrize(
