@@ -146,7 +146,9 @@ def told_in_time(run: Run) -> Verdict:
             "told_in_time", "unknown", "users come and go by themselves, or no outbox keeps what they are owed"
         )
     events = run.events[run.events["status"] == "PROCESSED"][["event_id"]]
-    done = submitted_s(run).set_index("event_id")["end_s"]
+    # When its batch was settled: its own call may have ended long before.
+    log = run.transitions[run.transitions["after"] == "PROCESSED"]
+    done = log.drop_duplicates("event_id", keep="last").set_index("event_id")["at_s"]
     if stream(run).watched:
         done = done.copy()
         done.update({c.event_id: c.t_s for c in stream(run).states if c.moves and c.now("status") == State.PROCESSED})

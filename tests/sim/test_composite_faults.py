@@ -158,3 +158,35 @@ def test_the_parts_have_luck_of_their_own_and_leave_that_of_others_alone() -> No
     starts = [done.faults.loc[done.faults["fault_id"] == 1, "start_s"].tolist() for done in (one, two)]
     assert starts[0] == starts[1]
     assert len(starts[0]) > 3
+
+
+# --- all at once, and healed
+
+EVERYTHING: list[dict[str, Any]] = [
+    {"kind": "clock_step", "target": "workers", "at": "5s", "step": "-1h", "corrected_after": "off"},
+    {"kind": "clock_frozen", "target": "*", "at": "6s", "for": "5m"},
+    {"kind": "worker_stop", "target": "worker-1", "at": "7s", "grace": "1h", "restart_after": "off"},
+    {"kind": "out_of_memory", "at": "8s", "for": "5m", "probability": 0.2, "restart_after": "off"},
+    {"kind": "worker_slow", "target": "worker-2", "at": "8s", "for": "5m", "factor": 500},
+    {"kind": "beat_misrouted", "at": "5s", "for": "5m"},
+    {"kind": "beat_late", "at": "5s", "for": "5m", "by": "50s"},
+    {"kind": "flap", "target": "worker-3", "at": "5s", "for": "5m", "every": "4s", "by": "death"},
+    {"kind": "swizzle", "target": "*", "at": "9s", "for": "5m"},
+    {"kind": "beat_stopped", "at": "10s", "for": "4m", "missed": "fired"},
+    {"kind": "bisect", "at": "10s", "for": "4m"},
+    {"kind": "correlated", "at": "12s", "for": "4m", "messages": "lost", "restart_after": "off"},
+    {"kind": "leap_second", "at": "12s", "for": "4m"},
+    {"kind": "forked_seed", "target": "workers", "at": "0s", "for": "4m"},
+]
+
+
+@pytest.mark.parametrize("interleave", ["transaction", "statement"])
+def test_all_of_them_together_are_over_when_the_scenario_says_so_and_what_is_owed_from_then_on_is_done(
+    interleave: str,
+) -> None:
+    common: dict[str, Any] = {"pipeline": LEASED, "api": {"retries": 50}, "horizon": "10m"}
+    done = run(**common, store={"interleave": interleave}, heal_at="20s", faults=EVERYTHING)
+    assert done.faults["end_s"].max() == 20.0
+    assert {verdict.name: verdict.detail for verdict in run_checks(done) if verdict.verdict == "false"} == {}
+    assert all_done(done)
+    assert (done.notifications["shown"] == 1).all()
