@@ -6,6 +6,7 @@ There a bug shows that some protection would hide anywhere else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,24 @@ def outcomes(run: Run) -> str | None:
     return f"{len(wrong)} attempts ended otherwise than their handler" if len(wrong) else None
 
 
+def published(run: Run) -> str | None:
+    """Say which notifications were marked as published by a task that had not published them; None for none."""
+    told: dict[str, set[str]] = {}
+    steps = run.steps[run.steps["kind"] == "publish"]
+    sent = sorted(zip(steps["step"], steps["thread"].astype(str), steps["sql"].astype(str), strict=True))
+    changes = run.changes[(run.changes["table"] == "notification") & (run.changes["op"] == "update")]
+    wrong = []
+    for row in changes.sort_values("step").itertuples():
+        while sent and sent[0][0] < row.step:
+            _, thread, sql = sent.pop(0)
+            told.setdefault(thread, set()).update(sql.replace(",", " ").split())
+        before, after = json.loads(row.before), json.loads(row.after)
+        is_marked = before["published_at"] is None and after["published_at"] is not None
+        if is_marked and str(row.event_id) not in told.get(str(row.thread), ()):
+            wrong.append(row.event_id)
+    return f"{len(wrong)} notifications were marked as published before they were" if wrong else None
+
+
 def calm(run: Run) -> str | None:
     """Say what is not as it should be in a world without faults; None where all is."""
     return next(_unrest(run), None)
@@ -49,16 +68,24 @@ def _unrest(run: Run) -> Iterator[str]:
         yield f"{len(late)} retries came up to {late['overdue_s'].max():.3g} s after they were due"
     if len(due := _left_due(run, tick_s)):
         yield f"{len(due)} FAILED rows are due and nobody comes"
-    yield from _passed_over(waits)
     yield from _told(run)
+
+
+def in_turn(run: Run) -> str | None:
+    """Say who was passed over by others that came later, in a world without faults; None for none."""
+    return next(_passed_over(_waits(run)), None)
 
 
 def _passed_over(waits: pd.DataFrame) -> Iterator[str]:
     """Say of retries that were requeued after others which were due later, and of claims before those queued longer."""
+    # Since when it is in its state: a row that is due may have been written late, with its batch.
     before_s = waits["at_s"] - waits["waited_s"]
     retries = waits["cause"] == "retry"
     claims = waits["after"] == "PROCESSING"
-    for what, rows, since_s in (("retries", retries, waits["due_s"]), ("QUEUED rows", claims, before_s)):
+    for what, rows, since_s in (
+        ("retries", retries, np.maximum(waits["due_s"], before_s)),
+        ("QUEUED rows", claims, before_s),
+    ):
         taken = waits[rows].assign(since_s=since_s[rows]).sort_values("at_s")
         # Up to each instant, the latest that had been taken by then; whoever waits since before that was passed over.
         latest = taken.groupby("at_s")["since_s"].max().cummax().shift()

@@ -14,7 +14,7 @@ from .mutant import swap
 from .patches import PatchError, Replace, from_diff, patched, source_of
 from .reached import instrumented
 
-OWN_CHECKS = {"policy_law", "jitter_spread", "outcomes", "calm", "reference", "broken", "hangs"}
+OWN_CHECKS = {"policy_law", "jitter_spread", "outcomes", "published", "calm", "in_turn", "reference", "broken", "hangs"}
 every_mutant = pytest.mark.parametrize("name", ALL)
 
 

@@ -6,7 +6,7 @@ mutant is at work, and code as it is raises none (`control`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 # check → what it says
 Alarms = dict[str, str]
+# A check of the campaign's own: what it has against a run.
+Look = Callable[["Run"], str | None]
+# Where rows wait for workers, they do so in one queue.
+_IN_TURN: dict[str, Sequence[Look]] = {"busy": (calm.in_turn,)}
 
 TIERS = ("policies", "calm", "settings", "races", "model", "faults", "sweep", "random")
 RANDOM_SEEDS = 100
@@ -47,9 +51,9 @@ def trials(block: int = 0) -> Iterator[Trial]:
 
     yield Trial("policies", "laws", first, partial(_laws, first))
     for name, made in CALM.items():
-        yield Trial("calm", name, first, partial(_simulated, made, first, is_calm=True))
+        yield Trial("calm", name, first, partial(_simulated, made, first, (calm.calm, calm.in_turn)))
     for name, made in SETTINGS.items():
-        yield Trial("settings", name, first, partial(_simulated, made, first))
+        yield Trial("settings", name, first, partial(_simulated, made, first, _IN_TURN.get(name, ())))
     for name in _races():
         yield Trial("races", name, first, partial(_race, name))
     yield Trial("model", "any order of steps", first, partial(_model, first))
@@ -121,21 +125,21 @@ def _random(seed: int) -> Alarms:
     return _simulated(random_world(seed), seed)
 
 
-def _simulated(made: World, seed: int, *, is_calm: bool = False) -> Alarms:
+def _simulated(made: World, seed: int, more: Sequence[Look] = ()) -> Alarms:
     """Run a world and ask all checks of it."""
     from tem_sim.scenario.models import Scenario
 
-    return _run(Scenario.model_validate(made), seed, is_calm=is_calm)
+    return _run(Scenario.model_validate(made), seed, more)
 
 
-def _run(scenario: Scenario, seed: int, *, is_calm: bool = False) -> Alarms:
+def _run(scenario: Scenario, seed: int, more: Sequence[Look] = ()) -> Alarms:
     from tem_sim.sim.world import simulate
 
     try:
         run = simulate(scenario, seed, progress=lambda *_: None)
     except Exception as error:
         return _broken(error)
-    return judged(run, is_calm=is_calm)
+    return judged(run, more)
 
 
 def _broken(error: Exception) -> Alarms:
@@ -143,8 +147,8 @@ def _broken(error: Exception) -> Alarms:
     return {"broken": f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]}
 
 
-def judged(run: Run, *, is_calm: bool) -> Alarms:
-    """Return what the project's checks, and those of the campaign, have against a run."""
+def judged(run: Run, more: Sequence[Look] = ()) -> Alarms:
+    """Return what the project's checks, those of the campaign, and some more have against a run."""
     from tem_sim.checks.registry import run_checks
 
     found: Alarms = {}
@@ -153,8 +157,8 @@ def judged(run: Run, *, is_calm: bool) -> Alarms:
             found[verdict.name] = verdict.detail
         elif "the check crashed" in verdict.detail:
             found[f"{verdict.name} crashed"] = verdict.detail
-    mine = {"outcomes": calm.outcomes} | ({"calm": calm.calm} if is_calm else {})
-    for name, look in mine.items():
+    for look in (calm.outcomes, calm.published, *more):
+        name = look.__name__
         try:
             detail = look(run)
         except Exception as error:
@@ -165,7 +169,7 @@ def judged(run: Run, *, is_calm: bool) -> Alarms:
 
 
 def _model(seed: int) -> Alarms:
-    from .model import walk
+    from .model import lives, walk
 
-    detail = walk(seed)
+    detail = lives() or walk(seed)
     return {} if detail is None else {"reference": detail}

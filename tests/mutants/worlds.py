@@ -93,7 +93,9 @@ CALM: dict[str, World] = {
 # Settings of their own, without a fault, in which waiting is no wonder.
 SETTINGS: dict[str, World] = {
     "deadline": world(
-        pipeline={"deadline": "3s", **_backoff(jitter="none", max_retries=6)},
+        arrivals=[{"kind": "burst", "at": f"{at_s}s", "events": 3} for at_s in range(1, 6)],
+        pipeline={"deadline": "4s", "batch_size": 6, "lease": "9s", **_backoff(jitter="none", max_retries=6)},
+        workers={"count": 1},
         handler={"service_time": "600ms"},
     ),
     "killers": world(
@@ -116,7 +118,7 @@ _BEAT_EDGES = ("after_commit_before_wake", "before_publish", "after_publish")
 
 def _of_workers() -> Iterator[tuple[str, World]]:
     for edge in _EDGES:
-        for nth in (1, 3):
+        for nth in (1, 3, 6):
             yield f"kill at {edge} {nth}", {"kind": "worker_death", "target": "workers", "edge": edge, "nth": nth}
         for pause_s in (2.9, 4.5, 9):
             fault = {"kind": "worker_pause", "target": "workers", "edge": edge, "nth": 2, "for": f"{pause_s}s"}
@@ -154,10 +156,22 @@ def _of_the_rest() -> Iterator[tuple[str, World]]:
 
 
 # One thing goes wrong, once, and no later event comes whose wake-up would help the others.
-_ONCE = world(arrivals={"kind": "burst", "at": "1s", "events": 7})
+_ONCE = world(arrivals={"kind": "burst", "at": "1s", "events": 7}, heal_at="15s")
+# Where a handler takes as long as a third of its lease, another is still at it when a worker wakes that has lost it.
+_SLOW = world(_ONCE, handler={"service_time": "1100ms"}, pipeline={"settle_every": 3})
+
+
+def _of_slow_ones() -> Iterator[tuple[str, World]]:
+    for edge in ("after_claim", "after_handle"):
+        for pause_s in (3.4, 4.8):
+            fault = {"kind": "worker_pause", "target": "workers", "edge": edge, "for": f"{pause_s}s"}
+            yield f"slow, pause {pause_s:g} s at {edge}", fault
+
+
 FAULTS: dict[str, World] = {
     name: world(_ONCE, faults=[fault]) for name, fault in (*_of_workers(), *_of_beats(), *_of_the_rest())
 }
+FAULTS |= {name: world(_SLOW, faults=[fault]) for name, fault in _of_slow_ones()}
 # A few events, all in one batch, statement by statement: what a sweep of single faults is also made over.
 SEVERAL: World = world(
     scenario="several",

@@ -73,10 +73,7 @@ def _submit_one""",
             '    .order_by(_row.next_retry_at, _row.event_id)\n    .limit(bindparam("limit")),\n    {**REQUEUED',
             '    .order_by(_row.event_id.desc())\n    .limit(bindparam("limit")),\n    {**REQUEUED',
         ),
-        named=(
-            "calm",
-            "reference",
-        ),
+        named=("in_turn",),
     ),
     Mutant(
         name="requeue-forgets-due-time",
@@ -92,10 +89,7 @@ def _submit_one""",
         name="requeue-keeps-its-place",
         did="let a retry keep the place in the queue that its event had at first",
         patches=swap("rows", '    _row.queued_at: bindparam("now"),\n', ""),
-        named=(
-            "calm",
-            "reference",
-        ),
+        named=("reference",),
     ),
     Mutant(
         name="rescue-live-leases",
@@ -209,9 +203,8 @@ def _submit_one""",
             "ClaimOrder.OLDEST_FIRST: (_row.queued_at.desc(), _row.event_id),",
         ),
         named=(
-            "calm",
+            "in_turn",
             "no_starvation",
-            "reference",
         ),
     ),
     Mutant(
@@ -251,13 +244,20 @@ def _submit_one""",
         named=("calm",),
     ),
     Mutant(
-        name="renew-keeps-what-is-lost",
-        did="went on with all events after the renewal, also with those that another has",
-        patches=swap(
-            "claims",
-            "    return [event for event in events if (event.event_id, event.attempt_no) in held]",
-            "    return list(events) if held else []",
+        name="renew-whoever-holds-it",
+        did="renewed the lease of its events without asking whose they are by now",
+        patches=(
+            Replace(
+                "claims",
+                '        status_is(State.PROCESSING),\n        _row.lease_owner == bindparam("worker"),\n',
+                "        status_is(State.PROCESSING),\n",
+            ),
+            Replace(
+                "claims",
+                '[event.event_id for event in events], "worker": worker, "lease_expires_at": until}',
+                '[event.event_id for event in events], "lease_expires_at": until}',
+            ),
         ),
-        named=("fencing",),
+        named=("attribution",),
     ),
 )

@@ -37,10 +37,10 @@ SETTLING = (
         named=("attempts_settled",),
     ),
     Mutant(
-        name="settle-errors-passed-over",
-        did="wrote `except Exception: pass` around settling one by one, and recorded no superseded attempt",
+        name="superseded-not-recorded",
+        did="took a superseded outcome for nothing worth a record",
         patches=swap("settle", "            _record_superseded(store, outcome, worker)\n", ""),
-        named=("reference",),
+        named=("attempts_settled",),
     ),
     Mutant(
         name="outbox-in-a-second-transaction",
@@ -118,7 +118,10 @@ SETTLING = (
             "policy.delay(failures, rng, claimed.last_delay_s)",
             "policy.delay(claimed.attempt_no, rng, claimed.last_delay_s)",
         ),
-        named=("backoff_support",),
+        named=(
+            "due_times",
+            "backoff_support",
+        ),
     ),
     Mutant(
         name="jitter-the-same-for-all",
@@ -147,10 +150,7 @@ SETTLING = (
             "policy.gives_up(failures, outcome.finished_at - claimed.created_at, delay_s)",
             "policy.gives_up(failures, outcome.finished_at - outcome.started_at, delay_s)",
         ),
-        named=(
-            "extinct_budget",
-            "calm",
-        ),
+        named=("extinct_budget",),
     ),
     Mutant(
         name="deadline-swapped",
@@ -170,7 +170,10 @@ SETTLING = (
             "    unhandled.expire(pipe.store, overdue, now=pipe.clock.now(), worker=worker)\n",
             "    unhandled.expire(pipe.store, events, now=pipe.clock.now(), worker=worker)\n",
         ),
-        named=("attempts_bounded",),
+        named=(
+            "attempts_bounded",
+            "extinct_budget",
+        ),
     ),
     Mutant(
         name="published-marked-too-soon",
@@ -184,17 +187,7 @@ SETTLING = (
             ),
             Replace("tasks", "    outbox.mark_published(pipe.store, reached, now=pipe.clock.now())\n", ""),
         ),
-        named=("told_in_time",),
-    ),
-    Mutant(
-        name="published-though-unheard",
-        did="marked notifications as published although nobody was listening",
-        patches=swap(
-            "tasks",
-            "    reached = [note.event_id for note, count in zip(owed, receivers, strict=True) if count]\n",
-            "    reached = [note.event_id for note, count in zip(owed, receivers, strict=True) if count >= 0]\n",
-        ),
-        named=("told_in_time",),
+        named=("published",),
     ),
     Mutant(
         name="ack-takes-others-along",
@@ -207,14 +200,14 @@ SETTLING = (
         named=("notifications",),
     ),
     Mutant(
-        name="missed-only-what-was-published",
-        did="sent a user who connects only what had been marked as published",
+        name="sends-again-what-is-acknowledged",
+        did="turned the question around for users who connect: sent them what they have acknowledged",
         patches=swap(
             "outbox",
             "        _note.acked_at.is_(None),\n        _note.user_id",
-            "        _note.acked_at.is_(None),\n        _note.published_at.is_not(None),\n        _note.user_id",
+            "        _note.acked_at.is_not(None),\n        _note.user_id",
         ),
-        named=("told_in_time",),
+        named=("told_in_time", "notifications", "calm"),
     ),
     Mutant(
         name="relay-limit-ignored",
