@@ -3,7 +3,7 @@
 import pytest
 
 from tem_sim.scenario.distributions import Constant
-from tem_sim.scenario.handler import HandlerModel, KindModel
+from tem_sim.scenario.handler import Decision, HandlerModel, KindModel
 
 
 def handler(**settings: object) -> HandlerModel:
@@ -11,7 +11,7 @@ def handler(**settings: object) -> HandlerModel:
 
 
 def test_an_attempt_succeeds_after_its_service_time() -> None:
-    assert handler().decide("normal", 1, 0.5, 0.5) == (0.02, None, False)
+    assert handler().decide("normal", 1, 0.5, 0.5) == Decision(0.02)
 
 
 def test_luck_decides_at_the_failure_rate() -> None:
@@ -38,8 +38,8 @@ def test_poison_fails_for_ever_and_a_killer_kills() -> None:
 
 def test_a_kind_may_differ_in_time_and_luck_and_inherits_the_rest() -> None:
     model = handler(failure_rate=0.5, kinds={"slow": {"service_time": "2s"}, "safe": {"failure_rate": 0}})
-    assert model.decide("slow", 1, 0.5, 0.4) == (2.0, "failed by luck", False)
-    assert model.decide("safe", 1, 0.5, 0.4) == (0.02, None, False)
+    assert model.decide("slow", 1, 0.5, 0.4) == Decision(2.0, "failed by luck")
+    assert model.decide("safe", 1, 0.5, 0.4) == Decision(0.02)
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.99])

@@ -24,6 +24,8 @@ CELERY: Sections = {"broker": {"ack": "late", "behaves_like": "celery-5.7"}}
 SWEPT: Sections = {"broker": {"ack": "late", "visibility_timeout": "4s", "sweep_every": "1s"}}
 # Faults of a database strike where there are statements.
 APART: Sections = {"store": {"interleave": "statement"}}
+# Nobody leaves and comes back, so that what was missed is made good by the gateway itself or not at all.
+STAYING: Sections = {"users": {"count": 20}}
 
 
 def window(kind: str, at: str = "8s", lasts: str = "10s", **keys: Any) -> Sections:
@@ -125,9 +127,19 @@ NODES: dict[str, list[Sections]] = {
 }
 
 DELIVERY: dict[str, list[Sections]] = {
-    "gateway_disconnect": [window("gateway_disconnect"), window("gateway_disconnect", fraction=0.5)],
-    "subscriber_gap": [window("subscriber_gap"), window("subscriber_gap", counted=True)],
-    "notifications_doubled": [window("notifications_doubled", after="3s")],
+    "gateway_disconnect": [
+        window("gateway_disconnect"),
+        window("gateway_disconnect", fraction=0.5),
+        window("gateway_disconnect", reconnect_within="0s") | STAYING,
+    ],
+    "subscriber_gap": [
+        window("subscriber_gap"),
+        *(window("subscriber_gap", counted=counted) | STAYING for counted in (True, False)),
+    ],
+    "notifications_doubled": [
+        window("notifications_doubled", after="3s"),
+        window("notifications_doubled", how="unanswered", probability=0.5) | STAYING,
+    ],
     # It takes two publishers.
     "notifications_reordered": [
         {
@@ -137,22 +149,28 @@ DELIVERY: dict[str, list[Sections]] = {
             ]
         }
     ],
-    "sockets_half_open": [window("sockets_half_open")],
+    "sockets_half_open": [window("sockets_half_open"), window("sockets_half_open", lasts="1s") | STAYING],
     "slow_consumers": [
-        window("slow_consumers", buffer=2, read_every="1s", policy=policy) for policy in ("drop", "close")
+        window("slow_consumers", buffer=2, read_every="1s", policy=policy) | users
+        for policy in ("drop", "close")
+        for users in ({}, STAYING)
     ],
-    "users_offline": [window("users_offline", fraction=0.7)],
-    "acks_lost": [window("acks_lost")],
-    "routing_stale": [window("routing_stale")],
+    "users_offline": [window("users_offline", fraction=0.7), window("users_offline", lasts="60s") | STAYING],
+    "acks_lost": [window("acks_lost"), window("acks_lost") | STAYING],
+    "routing_stale": [window("routing_stale"), window("routing_stale", fraction=1) | STAYING],
     "read_lag": [window("read_lag", lag="2s")],
 }
 
 WORKLOAD: dict[str, list[Sections]] = {
     "outage": [window("outage")],
     "flaky": [window("flaky")],
-    "downstream_slow": [window("downstream_slow", factor=20)],
+    "downstream_slow": [
+        window("downstream_slow", factor=20),
+        # Longer than a lease.
+        window("downstream_slow", lasts="3s", factor=1, extra="90s", probability=0.1),
+    ],
     "partial_effect": [window("partial_effect")],
-    "answers_lost": [window("answers_lost", probability=0.5)],
+    "answers_lost": [window("answers_lost", probability=0.5), window("answers_lost")],
     "hot_key": [window("hot_key")],
     "huge_events": [window("huge_events", payload_bytes=20_000)],
 }
