@@ -11,6 +11,7 @@ from simpy.events import Event
 from tem_sim.pipeline.ports import Random, Unavailable
 from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.sim.consumer import Consumer
+from tem_sim.sim.journal import Journal
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.messages import DeliveryLog, Message
 
@@ -54,8 +55,7 @@ class SimBroker:
         self.wakeups: list[tuple[float, str, str, int, int, int]] = []
         self.log = DeliveryLog()
         self.ready: deque[Message] = deque()
-        # How long what is done with is remembered, for a restart that undoes it.
-        self.remembers_s = 0.0
+        self.journal = Journal()
         # Frozen: nothing is taken in, handed out or answered; `thawed` fires when that is over.
         self.freezes = 0
         self.thawed: Event | None = None
@@ -67,7 +67,6 @@ class SimBroker:
         self._sweep_every_s = sweep_every_s
         self._consumers: list[Consumer] = []
         self._orphans: list[Message] = []
-        self._ended: deque[Message] = deque()
         self._copies = 0
         # How often everything was lost: what was on its way by then is lost, too.
         self._wipes = 0
@@ -193,12 +192,9 @@ class SimBroker:
 
     def ended(self, message: Message, fate: str) -> None:
         """Note that a delivery is over: acknowledged, returned or lost."""
-        now = message.ended_at = self.kernel.now
-        self.log.settled(message, fate, now)
-        if self.remembers_s:
-            self._ended.append(message)
-            while self._ended[0].ended_at < now - self.remembers_s:
-                self._ended.popleft()
+        message.ended_at = self.kernel.now
+        self.log.settled(message, fate, self.kernel.now)
+        self.journal.ended(message)
 
     def give_back(self, messages: list[Message], luck: Random | None = None) -> None:
         """Return messages to the head of the queue, marked as redelivered; with luck in an order by chance."""
@@ -277,7 +273,7 @@ class SimBroker:
             self.log.settled(message, "lost", self.kernel.now)
         lost = len(self.ready) + len(unacked)
         self.ready.clear()
-        self._ended.clear()
+        self.journal.forget()
         self._wipes += 1
         return lost
 
@@ -288,22 +284,11 @@ class SimBroker:
 
     def _undo(self, unacked: list[Message], cut: float) -> list[Message]:
         """Put the queue back to what it was at `cut`; return what was unacknowledged then."""
-        ended = [message for message in self._ended if message.ended_at > cut]
-        self._ended.clear()
-        there = [message for message in (*unacked, *ended) if message.queued_at <= cut]
         for message in unacked:
             if message.queued_at > cut or message.delivered_at > cut:
                 self.log.settled(message, "lost" if message.queued_at > cut else "returned", self.kernel.now)
-        undelivered = sorted(
-            (message for message in there if message.delivered_at > cut), key=lambda message: message.delivered_at
-        )
-        self.ready = deque(
-            [
-                *(message.again(message.queued_at, redelivered=False) for message in undelivered),
-                *(message for message in self.ready if message.queued_at <= cut),
-            ]
-        )
-        return [message for message in there if message.delivered_at <= cut]
+        self.ready, unacked = self.journal.undo(self.ready, unacked, cut)
+        return unacked
 
     def _sweep(self) -> None:
         """Redeliver what has been unacknowledged for the visibility timeout, even while its first run goes on."""

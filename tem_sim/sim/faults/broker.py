@@ -18,7 +18,7 @@ def broker_restart(at: Infliction, fault: BrokerRestart) -> None:
     world = at.world
     broker = world.broker
     keep = world.scenario.broker.durable if fault.messages is None else fault.messages == "kept"
-    broker.remembers_s = max(broker.remembers_s, fault.undone_s)
+    broker.journal.remembers_s = max(broker.journal.remembers_s, fault.undone_s)
 
     def begin() -> str:
         lost = broker.stop(
