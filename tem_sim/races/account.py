@@ -44,8 +44,13 @@ def sentence(cells: Sequence[Cell]) -> str:
     if word == "INCONCLUSIVE":
         open_ = list(dict.fromkeys(cell.pair for cell in default if not cell.certified))
         return f"INCONCLUSIVE  too many schedules of {', '.join(open_)}; give more with --schedules"
-    total = sum(cell.schedules for cell in default)
-    return f"FINE  write_guard {DEFAULT_GUARD}, the default, stands all of {total:,} schedules"
+    total = f"{sum(cell.schedules for cell in default):,} schedules"
+    some = list(dict.fromkeys(cell.pair for cell in default if not cell.complete))
+    if some:
+        bound = min(cell.bound for cell in default if cell.bound is not None)
+        within = f"of {', '.join(some)} all with at most {bound} deviations, and not all there are"
+        return f"FINE  write_guard {DEFAULT_GUARD}, the default, stands {total}; {within}"
+    return f"FINE  write_guard {DEFAULT_GUARD}, the default, stands all of {total}"
 
 
 def account(cells: Sequence[Cell]) -> Iterator[RenderableType]:

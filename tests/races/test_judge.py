@@ -1,4 +1,4 @@
-"""Each invariant of the races can fire: real rounds, doctored in what they committed or what their threads were told."""
+"""Each invariant of the races can fire: real rounds, doctored in what they committed or what threads were told."""
 
 import json
 from collections.abc import Callable, Iterator

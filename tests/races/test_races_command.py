@@ -41,6 +41,7 @@ def test_a_certificate_for_few_deviations_is_shown_as_such() -> None:
     result = tem_sim("races", "--pair", "settle-rescue-claim", "--guard", "fenced", "--schedules", "30", *AT)
     assert result.exit_code == 0
     assert "(≤ 2)" in result.stdout
+    assert "of settle-rescue-claim all with at most 2 deviations, and not all there are" in result.stdout
     assert "among them all with at most 2 deviations" in result.stdout
 
 
