@@ -122,7 +122,7 @@ def test_the_reduction_loses_no_end_of_a_real_race(pair: str, guard: WriteGuard,
 def test_the_reduction_loses_no_end_on_postgresql(level: IsolationLevel, postgresql_url: str) -> None:
     arena = Arena(postgresql_url, level)
     try:
-        for pair in ("claim-claim", "stale-claim"):
+        for pair in ("claim-claim", "claim-rescue", "stale-claim"):
             some, all_ = (searched(arena, pair, WriteGuard.FENCED, reduce=reduce) for reduce in (True, False))
             assert some == all_
             assert all_[2]
