@@ -94,8 +94,9 @@ _KINDS: dict[str, Kind] = {
 def run_checks(run: Run, only: Iterable[str] | None = None) -> Verdicts:
     """Judge the run by all checks, or by those named, in display order.
 
-    All are those that its scenario calls for, see `checks_for`. A run without events is unknown to every check, one that was not watched to those of what was seen. A check that
-    crashes is unknown, with its exception in the detail. Raises `ValueError` for a name that is no check.
+    All are those that its scenario calls for, see `checks_for`. A run without events is unknown to every check, one
+    that was not watched to those of what was seen. A check that crashes is unknown, with its exception in the detail.
+    Raises `ValueError` for a name that is no check.
     """
     wanted = set(_asked(run)) if only is None else set(only)
     if strangers := sorted(wanted - set(ALL_CHECKS)):
