@@ -69,7 +69,10 @@ faults:
         ("handler: {kinds: {normall: {effect: fail}}}", "did you mean normal?"),
         ("handler: {kinds: {normal: {efect: fail}}}", "did you mean effect?"),
         ("handler: {service_time: {kind: exponential, maen: 3}}", "did you mean mean?"),
-        ("users: {colour: blue}", "known here are count, connected, session, away, latency, pubsub_latency"),
+        (
+            "users: {colour: blue}",
+            "known here are count, connected, session, away, latency, pubsub_latency, heartbeat, resend_after",
+        ),
     ],
 )
 def test_a_slip_of_the_pen_is_met_with_what_was_meant(section: str, hint: str) -> None:
