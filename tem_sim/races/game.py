@@ -5,9 +5,9 @@ from __future__ import annotations
 from tem_sim.races.arena import Played, Stage
 from tem_sim.races.dependence import Access, Accesses, told_of
 from tem_sim.races.judge import Judged, judge
+from tem_sim.sim.connections import Session
 from tem_sim.sim.kernel import SimThread
 from tem_sim.sim.schedules import Strategy
-from tem_sim.sim.sessions import Session
 
 
 class Round:

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from tem_sim.sim.kernel import Kernel, SimThread
 
 if TYPE_CHECKING:
-    from tem_sim.sim.sessions import Session
+    from tem_sim.sim.connections import Session
 
 # How long SQLite's waiters are patient when nobody says otherwise: as long as the pipeline's own connections are.
 _SQLITE_BUSY_S = 30.0

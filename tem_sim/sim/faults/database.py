@@ -8,8 +8,9 @@ from tem_sim.pipeline.store import StoreError
 from tem_sim.scenario.distributions import Lognormal
 from tem_sim.scenario.faults.base import STATEMENT_EDGES
 from tem_sim.sim.breakage import ERRORS
+from tem_sim.sim.connections import Session
 from tem_sim.sim.copies import Replica
-from tem_sim.sim.sessions import Session, StatementStore
+from tem_sim.sim.sessions import StatementStore
 from tem_sim.sim.watch import doing
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
         Failover,
         PoolExhausted,
     )
+    from tem_sim.sim.connections import Point
     from tem_sim.sim.faults.infliction import Infliction
     from tem_sim.sim.kernel import Node, SimThread
-    from tem_sim.sim.sessions import Point
 
 # How often somebody who wants a lock from outside asks for it while others hold it.
 _ASKS_EVERY_S = 0.001
