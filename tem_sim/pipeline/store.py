@@ -17,7 +17,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, StaticPool
 from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.pipeline.tables import metadata
 
-
 DIALECTS = ("sqlite", "postgresql")
 _GIVE = "give sqlite://, sqlite:///file.db or postgresql+psycopg://user@host/database"
 # Any number that nothing else in the database locks.
