@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SLACK_S = 1.0
 # The users' clients dial again within this, and the gateway gathers acknowledgements and replays for this long.
 REDIAL_S = 1.0 + 0.1
+# Faults of which neither the gateway nor the relay is told.
+UNNOTICED = ("subscriber_gap", "sockets_half_open", "slow_consumers", "acks_lost", "routing_stale")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ def owed(run: Run) -> Owed:
     sweep_s = (GRACE_S if settings.sweep_after_s is None else settings.sweep_after_s) + 2 * rule.rescue_every_s
     lease_s = max(GRACE_S if settings.lease_s is None else settings.lease_s, 2 * hold_s) + 2 * rule.rescue_every_s
     relays = math.ceil(rows / settings.relay_limit)
-    told_s = relays * scenario.beat.relay_every_s + scenario.users.latency_s.quantile(0.9999) + REDIAL_S + SLACK_S
+    way_s = scenario.users.latency_s.quantile(0.9999) + REDIAL_S + _noticed_s(run)
+    told_s = relays * scenario.beat.relay_every_s + way_s + SLACK_S
     return Owed(
         heal_s=heal_s,
         tick_s=tick_s,
@@ -89,6 +92,17 @@ def _end_s(run: Run, rule: Rules, round_s: float, lease_s: float, sweep_s: float
     leases = 1 + (rule.settings.crash_budget or 0) if kills else 1
     sweeps = tries if scenario.broker.loss else 1
     return delays_s + tries * round_s + leases * lease_s + sweeps * sweep_s
+
+
+def _noticed_s(run: Run) -> float:
+    """Return how long it takes to find out what died unnoticed on the way to a user; 0 where no fault did that.
+
+    A dead socket is found by the second heartbeat that it does not answer, a message or acknowledgement by its absence.
+    """
+    if not run.faults.loc[run.faults["landed"] > 0, "kind"].isin(UNNOTICED).any():
+        return 0.0
+    users = run.scenario.users
+    return 2 * (users.heartbeat_s or 0.0) + (users.resend_after_s or 0.0)
 
 
 def _longest_hold_s(run: Run) -> float:
