@@ -96,7 +96,8 @@ def _wrong_end(change: Change, life: _Life, rule: Rules) -> str:
         return f"to be tried again after {life.failures} failures, where {most} retries are allowed"
     budget_s = settings.policy.budget_s
     if cause == Cause.ERROR and budget_s is not None:
-        next_s = change.now("next_retry_at") - change.now("life_began_at")
+        # A row without a due time has lost its shape, which is for another check to say.
+        next_s = (change.now("next_retry_at") or 0.0) - change.now("life_began_at")
         return f"to be tried again at an age of {next_s:g} s, past its budget" if next_s > budget_s + ROUNDING_S else ""
     if cause == Cause.EXHAUSTED:
         return _wrongly_exhausted(life, most, in_time=budget_s is not None)
