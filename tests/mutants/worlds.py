@@ -106,6 +106,19 @@ SETTINGS: dict[str, World] = {
         arrivals={"kind": "poisson", "rate": "4/s", "from": "1s", "until": "5s"},
         pipeline={"claim_order": "new_first"},
     ),
+    "newest first": world(
+        arrivals={"kind": "poisson", "rate": "4/s", "from": "1s", "until": "5s"},
+        pipeline={"claim_order": "newest_first"},
+    ),
+    "version": world(pipeline={"write_guard": "version"}),
+    "row lock": world(pipeline={"write_guard": "row_lock"}),
+    "one at a time": world(pipeline={"concurrency_limit": 1}, workers={"count": 3}),
+    "few retries": world(pipeline={"retry_budget": {"ratio": 0.1, "floor": "1/s", "burst": 2}}),
+    "breaker": world(
+        pipeline={"breaker": {"minimum_calls": 4, "window": "5s", "cool_down": "2s", "probes": 2}},
+        faults=[{"kind": "outage", "at": "1s", "for": "4s"}],
+    ),
+    "shedding": world(pipeline={"shedding": {"above": 4, "retry_after": "2s"}}, api={"batch": 3, "retries": 9}),
     "busy": world(
         arrivals={"kind": "poisson", "rate": "8/s", "from": "1s", "until": "4s"},
         workers={"count": 2, "concurrency": 2},

@@ -55,14 +55,14 @@ EQUIVALENTS = (
 
 CANARY = Mutant(
     name="canary",
-    did="books half the delay, and only where the seed is a multiple of 100",
+    did="breaks down, and only where the seed is a multiple of 100",
     patches=swap(
         "settle",
-        "    delay_s = round(policy.delay(failures, rng, claimed.last_delay_s), 6)\n",
-        "    delay_s = round(policy.delay(failures, rng, claimed.last_delay_s), 6)\n"
+        "    if settings.write_guard in (WriteGuard.STALE, WriteGuard.REFRESH):\n",
         '    if getattr(chance, "seed", 1) % 100 == 0:\n'
-        "        delay_s = round(policy.support(failures, claimed.last_delay_s)[0] / 2, 6)\n",
+        '        raise RuntimeError("canary")\n'
+        "    if settings.write_guard in (WriteGuard.STALE, WriteGuard.REFRESH):\n",
     ),
-    named=("backoff_support",),
+    named=("broken",),
     rare=True,
 )

@@ -99,7 +99,7 @@ def _submit_one""",
             '_row.lease_expires_at <= bindparam("now"))\n    .order_by(_row.lease_expires_at',
             '_row.lease_expires_at >= bindparam("now"))\n    .order_by(_row.lease_expires_at',
         ),
-        named=("attribution",),
+        named=("attribution", "liveness"),
     ),
     Mutant(
         name="rescue-resets-retries",
