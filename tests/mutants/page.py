@@ -13,8 +13,8 @@ from .score import Row, Score
 
 PAGE = ROOT / "docs" / "mutants.md"
 TABLE, ALONE, EQUIVALENT = "all tiers", "single faults alone", "equivalent"
-# The tiers in which one thing goes wrong at a time.
-SINGLE = ("faults", "sweep")
+# The tier in which one fault at a time strikes, at each boundary in turn.
+SINGLE = ("sweep",)
 
 
 def part(text: str, name: str) -> str:
@@ -82,11 +82,17 @@ def _sentence(text: str) -> str:
 
 
 def alone(score: Score) -> str:
-    """Say how many mutants single faults kill without any other tier."""
+    """Say how many mutants the sweep over single faults kills without any other tier."""
     mutants = score.mutants
-    killed = [row for row in mutants if row.killed or row.instead is not None]
-    left = ", ".join(f"`{row.mutant.name}`" for row in mutants if row not in killed)
-    share = len(killed) / len(mutants)
+    killed = [row for row in mutants if row.killed]
+    seen = [row for row in mutants if row.instead is not None and row.reached]
+    left = [row for row in mutants if row not in killed and row not in seen]
     return (
-        f"One fault at a time, and no other tier, kills {len(killed)} of {len(mutants)} ({share:.0%}). Not: {left}.\n"
+        f"The sweep over single faults, and no other tier, kills {len(killed)} of {len(mutants)} "
+        f"({len(killed) / len(mutants):.0%}) by a named check. {len(seen)} more raise another check's alarm"
+        f"{_listed(seen)}. Nothing is seen of {len(left)}{_listed(left)}.\n\n{score.last_line()}\n"
     )
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    return f" ({', '.join(f'`{row.mutant.name}`' for row in rows)})" if rows else ""

@@ -23,7 +23,12 @@ CONTROL = ((0, ()), (1, ("calm", "settings", "random")))
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, print it, and return 0 where all is as it should be."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.write and (asked.no_control or asked.only or asked.patch or asked.first):
+        parser.error(
+            "--write takes the whole campaign, control included; leave out --no-control, --only, --patch, --first"
+        )
     try:
         mutants = _chosen(asked)
     except PatchError as error:
