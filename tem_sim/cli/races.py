@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -61,11 +61,14 @@ def races(
     run once. Exit codes: 1 when the default write guard breaks something, 4 when the search of it is not complete.
     """
     with usage_errors():
+        asked = {"--guard": guard, "--isolation": isolation, "--show": show, "--unreduced": unreduced or None}
         if yields:
+            _ignored("--yields", asked | {"--replay": replay, "a second --store": (store or [])[1:] or None})
             _measure(pair, store, schedules, as_json)
             return
         if replay is not None:
-            _replay(pair, guard, isolation, store, replay)
+            _ignored("--replay", {name: asked[name] for name in ("--show", "--unreduced")} | {"--schedules": schedules})
+            _replay(pair, guard, isolation, store, replay, as_json)
             return
         if show is not None and show != "any":
             _known_invariant(show)
@@ -76,6 +79,12 @@ def races(
 
 
 _STORES = ["sqlite://"]
+
+
+def _ignored(mode: str, given: Mapping[str, object]) -> None:
+    """Refuse options that were given, not None, and that mean nothing to a mode."""
+    told = [name for name, value in given.items() if value is not None]
+    refuse_all([f"races: {mode} has no use for {', '.join(told)}"] if told else [])
 
 
 def _search(
@@ -127,6 +136,7 @@ def _replay(
     isolation: Sequence[str] | None,
     store: Sequence[str] | None,
     steps: str,
+    as_json: bool,
 ) -> None:
     from tem_sim.pipeline.isolation_level import IsolationLevel
     from tem_sim.pipeline.settings import WriteGuard
@@ -147,8 +157,11 @@ def _replay(
         deviations = {0: steps}
     if any(step < 1 or name not in threads for step, name in deviations.items()):
         refuse_all([f"races: --replay: {steps}: give STEP:THREAD,… with the threads {', '.join(threads)}"])
-    lines = replayed(pairs[0], guards[0], levels[0], (store or _STORES)[0], deviations)
-    write("".join(f"{line}\n" for line in lines))
+    made = replayed(pairs[0], guards[0], levels[0], (store or _STORES)[0], deviations)
+    if as_json:
+        write_json(made.document())
+    else:
+        write("".join(f"{line}\n" for line in made.lines()))
 
 
 def _known_invariant(name: str) -> None:

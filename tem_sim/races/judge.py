@@ -34,7 +34,6 @@ INVARIANTS = {
     "event_twice": "one submission became two events, or its answers disagree",
 }
 _WORKED = frozenset({"ok", "error", "superseded"})
-_MOVED_BY_HOLDER = frozenset({Cause.OK, Cause.ERROR, Cause.EXHAUSTED})
 # Differs from run to run on PostgreSQL, where numbers that were rolled back are not given out again.
 _VOLATILE = "seq"
 

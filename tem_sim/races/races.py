@@ -178,24 +178,11 @@ def _but_store(cell: Cell) -> tuple[str, str, str]:
     return cell.pair, cell.guard, cell.isolation
 
 
-def report(
-    pairs: Sequence[str] | None = None,
-    guards: Sequence[WriteGuard] | None = None,
-    isolations: Sequence[IsolationLevel] | None = None,
-    stores: Sequence[str] = ("sqlite://",),
-    *,
-    schedules: int = SCHEDULES,
-    reduce: bool = True,
-) -> pd.DataFrame:
-    """Return the isolation report, a row per cell; see `cells` and `Cell`.
+def report(found: Sequence[Cell]) -> pd.DataFrame:
+    """Return the isolation report of what `cells` found, a row per cell; see `Cell`.
 
     Besides the fields of a cell, each invariant that anything broke has a column with the number of schedules.
     """
-    return frame(cells(pairs, guards, isolations, stores, schedules=schedules, reduce=reduce))
-
-
-def frame(found: Sequence[Cell]) -> pd.DataFrame:
-    """Return cells as a DataFrame; see `report`."""
     import pandas as pd
 
     invariants = sorted({name for cell in found for name in cell.broke})

@@ -16,7 +16,7 @@ from tem_sim.races.explore import bounded, exhaustive
 from tem_sim.races.game import RaceGame, Round
 from tem_sim.races.judge import judge
 from tem_sim.races.pairs import RACES
-from tem_sim.races.races import Cell, cells, divergences, frame, report
+from tem_sim.races.races import Cell, cells, divergences, report
 from tem_sim.races.timeline import timeline
 from tem_sim.scenario.streams import Streams
 from tem_sim.sim.schedules import Deviating, Walk
@@ -206,11 +206,11 @@ def test_waits_are_shown(arena: Arena) -> None:
 
 
 def test_the_report_is_a_frame_with_a_column_for_each_invariant() -> None:
-    made = report(["stale-claim", "claim-claim"], isolations=[READ_COMMITTED])
+    made = report(cells(["stale-claim", "claim-claim"], isolations=[READ_COMMITTED]))
     assert list(made["pair"]) == ["claim-claim", "stale-claim"]
     assert list(made["double_claim"]) == [0, 2]
     assert list(made["complete"]) == [True, True]
-    assert frame([]).empty
+    assert report([]).empty
 
 
 def test_where_the_stores_differ_is_said() -> None:

@@ -100,6 +100,17 @@ def test_yields_are_the_same_each_time() -> None:
         (("--pair", "stale-claim", *AT, "--show", "harm"), "races: --show: harm: not one of illegal_edge, "),
         (("--store", "mysql://x"), "store: give sqlite://"),
         (("--yields", "--pair", "claim-claim"), "races: --pair: claim-claim: not one of stale-claim, "),
+        (("--yields", "--guard", "fenced", *AT), "races: --yields has no use for --guard, --isolation\n"),
+        (("--yields", "--unreduced", "--show", "any"), "races: --yields has no use for --show, --unreduced\n"),
+        (
+            ("--yields", "--store", "sqlite://", "--store", "sqlite://"),
+            "races: --yields has no use for a second --store",
+        ),
+        (("--replay", "", "--show", "any"), "races: --replay has no use for --show\n"),
+        (
+            ("--replay", "", "--schedules", "3", "--unreduced"),
+            "races: --replay has no use for --unreduced, --schedules\n",
+        ),
     ],
 )
 def test_what_there_is_not_is_refused(words: Sequence[str], told: str) -> None:
@@ -115,7 +126,32 @@ def test_a_schedule_is_replayed_to_the_same_digest() -> None:
     assert once.startswith("breaks double_claim: stale-claim, write_guard fenced, sqlite read_committed\n")
     assert tem_sim("races", "--pair", "stale-claim", "--replay", "").stdout.startswith("breaks nothing: ")
     # One that is not ready there does not go on there.
-    assert "really: without exception" in tem_sim("races", "--pair", "claim-claim", "--replay", "9:worker-1/0").stdout
+    assert "really: without exception" in tem_sim("races", "--pair", "claim-claim", "--replay", "5:worker-1/0").stdout
+
+
+def test_deviations_after_the_end_are_named() -> None:
+    said = tem_sim("races", "--pair", "stale-claim", "--replay", "2:worker-2/0,99:worker-2/0").stdout
+    assert "really: but at step 2 worker-2/0 instead\nnever reached: 99:worker-2/0; there were " in said
+    # Reached, but not followed.
+    words = ("races", "--pair", "claim-claim", "--replay", "5:worker-1/0")
+    assert "never reached" not in tem_sim(*words).stdout
+
+
+def test_a_replayed_schedule_is_one_json_document() -> None:
+    words = ("races", "--pair", "stale-claim", "--replay", "2:worker-2/0,99:worker-2/0")
+    said = json.loads(tem_sim(*words, "--json").stdout)
+    assert (said["race"], said["guard"], said["isolation"], said["store"]) == (
+        "stale-claim",
+        "fenced",
+        "read_committed",
+        "sqlite",
+    )
+    assert said["deviations"] == {"2": "worker-2/0", "99": "worker-2/0"}
+    assert (said["followed"], said["never_reached"]) == ({"2": "worker-2/0"}, {"99": "worker-2/0"})
+    assert said["broken"] == ["double_claim"]
+    assert f"digest {said['digest']}\n" in tem_sim(*words).stdout
+    assert {one["thread"] for one in said["steps"]} == {"worker-1/0", "worker-2/0"}
+    assert said["steps"][0]["does"] == "SELECT processing_state"
 
 
 @pytest.mark.parametrize("steps", ["2", "x:worker-1/0", "2:worker-7/0", "0:worker-1/0"])
