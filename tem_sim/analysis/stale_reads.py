@@ -81,18 +81,21 @@ def _recorded_failures(run: Run) -> Counter[int]:
 
 def wrong_extinct(run: Run) -> list[int]:
     """Return the events that were given up with another number of recorded failures than the policy allows."""
+    return [change.event_id for change in wrongly_given_up(run)]
+
+
+def wrongly_given_up(run: Run) -> list[Change]:
+    """Return the changes by which they were; see `wrong_extinct`."""
     allowed = run.scenario.policy().max_retries
     if allowed is None:
         return []
-    failures: Counter[int] = Counter()
-    found = []
-    for change in stream(run).changes:
-        if change.table == "attempt" and change.now("outcome") == "error":
-            failures[change.event_id] += 1
-    for change in stream(run).states:
-        if change.moves and change.now("status") == State.EXTINCT and change.now("cause") == Cause.EXHAUSTED:
-            found += [change.event_id] if failures[change.event_id] != allowed + 1 else []
-    return found
+    failures = _recorded_failures(run)
+    return [
+        change
+        for change in stream(run).states
+        if change.moves and change.now("status") == State.EXTINCT and change.now("cause") == Cause.EXHAUSTED
+        if failures[change.event_id] != allowed + 1
+    ]
 
 
 def foreign_ends(run: Run) -> list[Change]:
@@ -182,7 +185,7 @@ def _last_read(change: Change, seen: Stream) -> Step | None:
 
 
 def story(run: Run, change: Change) -> list[str]:
-    """Return what its workers did to the row around a write that lost an increment, a line per step.
+    """Return what its workers did to the row around a write that did harm, a line per step.
 
     They are its author and those who changed the row between the author's read and its write.
     """

@@ -67,7 +67,8 @@ def sweep_faults(
         words = ["tem-sim", "sweep-faults", str(file), *(word for one in settings or [] for word in ("--set", one))]
         words += [word for one in at or [] for word in ("--at", one)]
         words += ["--pairs", str(pairs), "--seed", str(seed)] if pairs else []
-        _tell(made, path, shlex.join(words), as_json)
+        words += ["--out", str(path)] if path != _default(scenario) else []
+        _tell(made, path, words, as_json)
     raise typer.Exit(made.exit_code)
 
 
@@ -90,6 +91,7 @@ def _done(
     scenario: Scenario, pairs: int, seed: int, at: list[str], path: Path, resume: bool, force: bool, jobs: int | None
 ) -> FaultSweep:
     from tem_sim.faultsweep.journal import JournalError
+    from tem_sim.faultsweep.sweep import PlaceError
     from tem_sim.faultsweep.sweep import sweep_faults as swept
     from tem_sim.report.progress import steps
 
@@ -109,13 +111,17 @@ def _done(
     except JournalError as error:
         complain(str(error))
         raise typer.Exit(USAGE) from None
+    except PlaceError as error:
+        complain(f"sweep-faults: {error}")
+        raise typer.Exit(USAGE) from None
 
 
-def _tell(made: FaultSweep, path: Path, repeat: str, as_json: bool) -> None:
+def _tell(made: FaultSweep, path: Path, words: list[str], as_json: bool) -> None:
     from tem_sim.faultsweep.account import account, sweep_document
     from tem_sim.faultsweep.written import write
     from tem_sim.report.screen import show
 
+    repeat = shlex.join([*words, "--force"])
     files = write(made, path.parent, repeat)
     if as_json:
         write_json(sweep_document(made, path, files))
@@ -125,8 +131,8 @@ def _tell(made: FaultSweep, path: Path, repeat: str, as_json: bool) -> None:
     rate = f", {runs / made.spent_s:.3g} runs per second" if runs and made.spent_s else ""
     facts = {"spent": f"{made.spent_s:.3g} s for {runs:,} runs{rate}", "journal": str(path)}
     if made.interrupted:
-        facts["go on"] = f"{repeat} --out {shlex.quote(str(path))} --resume"
+        facts["go on"] = shlex.join([*words, "--resume"])
     if files:
-        facts |= {f"wrote{number or ''}": str(file) for number, file in enumerate(files.values())}
+        facts["wrote"] = f"\n{' ' * 8}".join(map(str, files.values()))
         facts["replay"] = shlex.join(["tem-sim", "run", str(next(iter(files.values())))])
     print_facts({**facts, "repeat": repeat})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tem_sim.faultsweep.boundaries import boundaries
 from tem_sim.faultsweep.cases import Case, cases_of, spread
 from tem_sim.faultsweep.journal import Journal, Row, key_of, opened
 from tem_sim.faultsweep.judged import Tried, attempt
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # Told of the runs that are done, and of how many there are.
 Progress = Callable[[int, int], None]
+MOST_PLACES = 5
+
+
+class PlaceError(Exception):
+    """A word of `at` that is in no place's name; the message says some that there are."""
 
 
 @dataclass(kw_only=True)
@@ -114,9 +120,10 @@ def sweep_faults(
 
     `at`: only at places whose name has one of these words in it; a second fault may strike anywhere. With a `journal`
     each run is kept as soon as it is done; `resume` goes on with one. Ctrl-C ends the sweep early, and what was done is
-    returned. Raises `JournalError`.
+    returned. Raises `JournalError`; `PlaceError` before the journal is touched.
     """
     began_s = time.time()
+    _refuse_strangers(scenario, at)
     made = FaultSweep(scenario=scenario, asked=pairs, seed=seed, at=tuple(at))
     with opened(journal, resume=resume, force=force) as kept:
         before = set(kept.known)
@@ -127,6 +134,24 @@ def sweep_faults(
     made.resumed = sum(row.key in before for row in made.rows)
     made.spent_s = time.time() - began_s
     return made
+
+
+def _refuse_strangers(scenario: Scenario, at: Sequence[str]) -> None:
+    from tem_sim.sim.kernel import SimulationError
+
+    if not at:
+        return
+    try:
+        places = {one.place: None for base in variants(scenario).values() for one in boundaries(base)}
+    except SimulationError:
+        # The runs without a fault will tell.
+        return
+    strangers = [word for word in at if not any(word in place for place in places)]
+    if strangers:
+        known = list(places)
+        # Spread over an event's life.
+        some = known[:: max(1, len(known) // MOST_PLACES)][:MOST_PLACES]
+        raise PlaceError(f"--at: {', '.join(strangers)}: in no place's name; there are {', '.join(some)}, …")
 
 
 def _nobody(done: int, total: int) -> None:

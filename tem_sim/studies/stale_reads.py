@@ -7,7 +7,7 @@ on real connections, it is seen whose writes stand: for each guard, isolation le
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from tem_sim.studies.replications import Replications, replicate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tem_sim.analysis.stream import Change
     from tem_sim.frames import Run
     from tem_sim.studies.progress import Progress
 
@@ -45,16 +46,23 @@ OTHERS: dict[str, str] = {
 }
 MEASURES = {**HARMS, **OTHERS}
 COSTS = ("statements_per_event", "rollbacks_per_event", "refused_per_event", "settle_ms", "lock_wait_ms")
+# The harms that one write does, the first that there is to be read.
+READ: dict[str, Callable[[Run], list[Change]]] = {
+    "lost_increments": seen.lost_increments,
+    "wrong_extinct": seen.wrongly_given_up,
+    "foreign_ends": seen.foreign_ends,
+}
 # Of the stories that there are the shortest is told, out of the first so many seeds that have one.
 MOST_READ = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """One lost increment that can be read: `scenario` shows it under its own seed, `lines` are its steps."""
+    """One harm, of `READ`, that can be read: `scenario` shows it under its own seed, `lines` are its steps."""
 
     scenario: Scenario
     event_id: int
+    harm: str
     lines: tuple[str, ...]
 
 
@@ -64,7 +72,8 @@ class StaleReads(Result):
 
     Then of each of `MEASURES` the share of seeds in which it happened at all, with Wilson's 95 % interval `…_low` and
     `…_high`, and `…_seeds`, in how many; and the mean of each of `COSTS`, `settle_ms` with Student's t interval.
-    `rows` are the runs, `readable` one seed in which `refresh` loses an increment, None where there is none.
+    `rows` are the runs, `readable` one seed in which `refresh` loses an increment, or else does
+    another harm; None where there is none.
     """
 
     rows: Replications
@@ -206,17 +215,29 @@ def _line(rows: Replications, guard: str, isolation: str, calls: float) -> dict[
 
 
 def _readable(rows: Replications, variants: dict[str, Scenario]) -> Readable | None:
-    """Run the first seeds in which `refresh` loses an increment again, and return the story with the fewest steps."""
+    """Run the first seeds in which `refresh` does some harm again, and return the story with the fewest steps.
+
+    A lost increment if there is one, else an event given up wrongly, else a row that another than its holder ended.
+    """
+    of = rows.rows[rows.rows["variant"].str.startswith(f"{WriteGuard.REFRESH},")]
+    for harm, changes in READ.items():
+        hit = of[of[harm] > 0].head(MOST_READ)
+        found = [
+            one
+            for name, seed in zip(hit["variant"], hit["seed"].tolist(), strict=True)
+            for one in _stories(variants[name].model_copy(update={"seed": seed}), harm, changes)
+        ]
+        if found:
+            return min(found, key=lambda one: len(one.lines))
+    return None
+
+
+def _stories(scenario: Scenario, harm: str, changes: Callable[[Run], list[Change]]) -> Iterator[Readable]:
     from tem_sim.sim.world import simulate
 
-    hit = rows.rows[rows.rows["variant"].str.startswith(f"{WriteGuard.REFRESH},") & (rows.rows["lost_increments"] > 0)]
-    found = []
-    for name, seed in zip(hit["variant"].head(MOST_READ), hit["seed"].head(MOST_READ).tolist(), strict=True):
-        run = simulate(variants[name], seed, progress=lambda *_: None)
-        for change in seen.lost_increments(run):
-            shown = variants[name].model_copy(update={"seed": seed})
-            found.append(Readable(shown, change.event_id, tuple(seen.story(run, change))))
-    return min(found, key=lambda one: len(one.lines), default=None)
+    run = simulate(scenario, progress=lambda *_: None)
+    for change in changes(run):
+        yield Readable(scenario, change.event_id, harm, tuple(seen.story(run, change)))
 
 
 # --- in words
@@ -249,9 +270,10 @@ def _pointer(readable: Readable | None) -> str:
         return ""
     scenario = readable.scenario
     lease_s = scenario.pipeline.lease_s or math.nan
+    other = "" if readable.harm == "lost_increments" else f" ({readable.harm})"
     return (
         f"Readable: seed {scenario.seed} under {scenario.store.isolation}, calls of "
-        f"{scenario.handler.service_time.mean_s / lease_s:g} leases, event {readable.event_id}."
+        f"{scenario.handler.service_time.mean_s / lease_s:g} leases, event {readable.event_id}{other}."
     )
 
 
@@ -260,7 +282,9 @@ def _harmless(table: pd.DataFrame) -> str:
     for guard, of in table.groupby("guard", sort=False):
         if not sum(int(of[f"{name}_seeds"].sum()) for name in HARMS):
             told.append(f"`{guard}` (at most {wilson(0, int(of['seeds'].sum())).high:.1%} of runs, by the interval)")
-    return f"No harm in any run of {' and '.join(told)}." if told else "Each guard did some harm."
+    if told:
+        return f"No harm in any run of {' and '.join(told)}."
+    return "Each guard did some harm." if table["guard"].nunique() > 1 else ""
 
 
 def _cost(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -90,7 +91,14 @@ def test_an_unguarded_write_is_found_and_the_file_of_it_replays(tmp_path):
     assert run["digest"] == failing["digest"]
     assert {one["name"] for one in run["checks"] if one["verdict"] == "false"} == set(failing["broken"])
     assert len(load(file).faults) == 1
-    assert "--set pipeline.write_guard=refresh" in file.read_text()
+    again = "tem-sim sweep-faults small.yaml --set pipeline.write_guard=refresh --out found/journal.jsonl --force"
+    assert f"Found by `{again}`" in file.read_text()
+    # One that is to go on with what is there has nothing left to do, and says the same.
+    told = tem_sim(*shlex.split(again)[1:-1], "--resume", "--jobs", "1").stdout.splitlines()
+    assert f"repeat  {again}" in told
+    files = [one["file"] for one in said["failing"] if one["file"]]
+    at = told.index(f"wrote   {files[0]}")
+    assert told[at : at + len(files)] == [f"{'wrote' if not n else '':<8}{one}" for n, one in enumerate(files)]
 
 
 def test_what_the_scenario_is_meant_to_break_does_not_fail_it():
@@ -184,6 +192,10 @@ def test_a_journal_is_not_overwritten_and_another_file_is_refused(tmp_path):
         (("nothing.yaml",), "nothing.yaml"),
         (("small.yaml", "--resume", "--force"), "choose one"),
         (("small.yaml", "--set", "pipeline.lease=never"), "pipeline.lease"),
+        (
+            ("small.yaml", "--at", "settle.settle", "--at", "nope"),
+            "sweep-faults: --at: nope: in no place's name; there are ",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line_with_exit_code_2(words, said):
@@ -191,3 +203,6 @@ def test_mistakes_are_told_in_one_line_with_exit_code_2(words, said):
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    # What is there is not begun anew for a mistake.
+    assert not Path("reports").exists()

@@ -17,7 +17,7 @@ from tem_sim.checks.registry import run_checks
 from tem_sim.plots.stale_reads import PANELS, guards_compared
 from tem_sim.scenario.loader import loads
 from tem_sim.sim.world import simulate
-from tem_sim.studies.stale_reads import HARMS, MEASURES, contended, measured, shared_rows, stale_reads, verdict
+from tem_sim.studies.stale_reads import HARMS, MEASURES, READ, contended, measured, shared_rows, stale_reads, verdict
 
 # A seed in which a refreshed count is overwritten all the same.
 SEED = 4
@@ -103,6 +103,27 @@ def test_no_harm_is_said_to_be_no_proof():
     row = {"guard": "refresh", "isolation": "snapshot", "calls": 0.1, "seeds": 3, **zeros}
     told = verdict(pd.DataFrame([row | {"settle_ms": 1.0, "statements_per_event": 2.0}]), None)
     assert told.startswith("`refresh` did no harm in 3 runs: more seeds, or longer calls, may show one.")
+
+
+def test_each_guard_is_said_of_two_or_more():
+    zeros = {name: 0 for measure in MEASURES for name in (measure, f"{measure}_seeds")}
+    row = {"isolation": "snapshot", "calls": 1.5, "seeds": 3, **zeros, "wrong_extinct_seeds": 2}
+    row |= {"settle_ms": 1.0, "statements_per_event": 2.0}
+    one, other = ({"guard": guard, **row} for guard in ("stale", "refresh"))
+    assert "Each guard" not in verdict(pd.DataFrame([other]), None)
+    assert "Each guard did some harm." in verdict(pd.DataFrame([one, other]), None)
+
+
+def test_where_no_increment_is_lost_another_harm_is_read(monkeypatch):
+    monkeypatch.setitem(READ, "lost_increments", lambda run: [])
+    found = stale_reads(guards=["refresh"], isolations=["read_committed"], calls=[1.5], seeds=[SEED], jobs=1)
+    told = found.readable
+    assert told.harm == ("wrong_extinct" if found.table["wrong_extinct_seeds"][0] else "foreign_ends")
+    assert f"event {told.event_id} ({told.harm})." in found.verdict
+    run = simulate(told.scenario)
+    events = wrong_extinct(run) or [change.event_id for change in foreign_ends(run)]
+    assert told.event_id in events
+    assert told.lines
 
 
 @pytest.mark.parametrize(
