@@ -243,7 +243,7 @@ def stale_reads(
         if not as_json:
             write("\n" + "\n".join(found.readable.lines) + "\n")
         if out is not None:
-            about = (f"Event {found.readable.event_id} loses an increment:", *found.readable.lines)
+            about = (f"Event {found.readable.event_id}, {found.readable.harm}:", *found.readable.lines)
             text = "".join(f"# {line}\n" for line in about) + short_text(found.readable.scenario)
             (out / "readable.yaml").write_text(text, encoding="utf-8")
 

@@ -67,9 +67,18 @@ def account(made: FaultSweep) -> Iterator[RenderableType]:
         yield ""
         yield "the second of two faults, by its place"
         yield _by_place(made, made.pairs)
+    yield ""
+    yield _seen(made)
     yield from _listed("broken", made, made.failing)
     yield from _listed("never landed", made, made.missed)
     yield from _listed("not judged", made, made.undecided)
+
+
+def _seen(made: FaultSweep) -> str:
+    """Say which of the things that should happen sometimes did in how many runs, and which in none."""
+    hit = ", ".join(f"{name} {runs:,}" for name, runs in made.seen.items() if runs)
+    never = ", ".join(name for name, runs in made.seen.items() if not runs)
+    return f"seen in runs: {hit or 'nothing'}; never: {never or 'nothing'}"
 
 
 def _by_place(made: FaultSweep, rows: Sequence[Row]) -> Table:
@@ -164,6 +173,7 @@ def sweep_document(made: FaultSweep, journal: Path | None, written: dict[str, Pa
             "possible": made.possible_pairs or None,
             "complete": False,
         },
+        "seen": {**made.seen},
         "failing": [_plain(row, written) for row in made.failing],
         "missed": [_plain(row, written) for row in made.missed],
         "undecided": [_plain(row, written) for row in made.undecided],

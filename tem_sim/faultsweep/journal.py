@@ -33,7 +33,8 @@ class Row:
 
     `places` and `faults` are where each fault struck and what it was, in words; `inflicted` the same as a scenario says
     it. `broken`: each check that is false, with what it found. `choices`: of a single fault, how many others could have
-    followed it; 0 where nobody counted.
+    followed it; 0 where nobody counted. `seen`: how often what should happen sometimes did, by name; what did not is left
+    out.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Row:
     broken: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
     choices: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     end_s: float = 0.0
     seconds: float = 0.0

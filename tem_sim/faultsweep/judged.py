@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tem_sim.checks.registry import run_checks
+from tem_sim.checks.sometimes import sometimes
 from tem_sim.hunt.goal import BREAKS
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ class Tried:
     """`broken`: each check that is false, with what it found; `BREAKS` where the run broke, and then there is no run.
 
     `unknown`: whether the run came to its end, where that is open, and checks that crashed. `landed`: each fault really
-    did something.
+    did something. `seen`: how often what should happen sometimes did; what did not is left out.
     """
 
     run: Run | None
     landed: bool = True
     broken: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
 
 
 def judge(run: Run) -> list[str]:
@@ -40,7 +42,8 @@ def tried(run: Run) -> Tried:
         if one.verdict != "unknown" or one.name == "liveness" or "the check crashed" in one.detail:
             told[one.verdict][one.name] = one.detail
     landed = run.faults.groupby("fault_id")["landed"].sum() > 0
-    return Tried(run, bool(landed.all()), told["false"], told["unknown"])
+    seen = {name: number for name, number in sometimes(run).items() if number}
+    return Tried(run, bool(landed.all()), told["false"], told["unknown"], seen)
 
 
 def attempt(scenario: Scenario) -> Tried:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tem_sim.checks.sometimes import SOMETIMES
 from tem_sim.faultsweep.boundaries import boundaries
 from tem_sim.faultsweep.cases import Case, cases_of, spread
 from tem_sim.faultsweep.journal import Journal, Row, key_of, opened
@@ -73,6 +74,11 @@ class FaultSweep:
     def undecided(self) -> list[Row]:
         """Runs in which a check could not tell."""
         return [row for row in self.rows if row.unknown]
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """In how many runs each thing that should happen sometimes did; of what never did, nothing was tested."""
+        return {name: sum(name in row.seen for row in self.rows) for name in SOMETIMES}
 
     @property
     def possible_pairs(self) -> int:
@@ -273,6 +279,7 @@ def _row(
         broken=tried.broken,
         unknown=tried.unknown,
         choices=choices,
+        seen=tried.seen,
         digest="" if run is None else run.digest,
         end_s=0.0 if run is None else run.end_s,
         seconds=0.0 if began_s is None else time.perf_counter() - began_s,

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from small_world import TEXT, small
 
+from tem_sim.checks.sometimes import SOMETIMES
 from tem_sim.faultsweep import sweep as sweeping
 from tem_sim.faultsweep.account import account, sentence, table
 from tem_sim.faultsweep.cases import cases_of
@@ -64,6 +65,22 @@ def test_defaults_survive_and_pairs_are_said_to_be_incomplete(whole):
     assert "2 pairs of about" in sentence(made)
     assert "so incomplete" in sentence(made)
     assert table(made)["places"][0] == ""
+
+
+def test_what_should_happen_sometimes_is_counted_by_runs_and_kept(whole):
+    made, journal = whole
+    hit = {name for row in made.rows for name in row.seen}
+    # An answer was lost after its commit; nothing crashes here.
+    assert {"retried", "answer_lost_committed"} <= hit
+    assert made.seen["retried"] == len(made.rows)
+    assert made.seen["crash_budget_spent"] == 0
+    with io.StringIO() as text:
+        Console(file=text, width=1000).print(*account(made), sep="\n")
+        line = next(line for line in text.getvalue().splitlines() if line.startswith("seen in runs: "))
+    seen, never = line.split("; never: ")
+    assert f"retried {len(made.rows)}" in seen
+    assert set(never.strip().split(", ")) == SOMETIMES.keys() - hit
+    assert {row.key: row.seen for row in made.rows} == {key: row.seen for key, row in read(journal).items()}
 
 
 def test_a_second_fault_strikes_after_the_first(whole):
