@@ -33,8 +33,7 @@ class Row:
 
     `places` and `faults` are where each fault struck and what it was, in words; `inflicted` the same as a scenario says
     it. `broken`: each check that is false, with what it found. `choices`: of a single fault, how many others could have
-    followed it; 0 where nobody counted. `seen`: how often what should happen sometimes did, by name; what did not is left
-    out.
+    followed it; 0 where nobody counted. `seen`: how often what should happen sometimes did; what did not is left out.
     """
 
     key: str
