@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
 
-.PHONY: help demo test test-notebooks test-slow mutants lint format bench check schema baselines gallery notebooks lab clean
+.PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench check schema baselines gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,12 +15,15 @@ demo: $(VENV)/.demo ## Set up and run the retry storm; the run and its plots lan
 	$(BIN)/tem-sim run $(SCENARIO)
 
 test: $(VENV)/.dev ## Set up and run the quick tests.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not long" tests
+
+test-long: $(VENV)/.dev ## Run the tests that the quick set leaves out and CI does not.
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "long and not slow" tests
 
 test-notebooks: $(VENV)/.dev ## Run the notebooks, each held against its outputs as committed.
 	$(BIN)/python -m pytest -n $(JOBS) --nbmake notebooks
 
-test-slow: $(VENV)/.dev ## Run the tests that the quick set leaves out.
+test-slow: $(VENV)/.dev ## Run the tests that CI leaves out, too.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
 
 mutants: $(VENV)/.dev ## Put known bugs into the pipeline, one at a time; each must be seen.

@@ -6,6 +6,7 @@ Its presence also puts this folder on the import path, so that tests share build
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -26,6 +27,39 @@ for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
 hypothesis.settings.register_profile("home", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if IN_CI else "home")
+
+# What takes minutes as a whole, and what it tests is tested in small elsewhere: CI runs it, `make test` does not.
+LONG = (
+    "docs/test_pages_run.py",
+    "faultsweep",
+    "hunt",
+    "mutants/test_campaign.py",
+    "races",
+    "report",
+    "scenario/test_mutated_files.py",
+    "scenarios",
+    "sim/test_database_faults.py",
+    "sim/test_database_survival.py",
+    "sim/test_defaults_survive.py",
+    "sim/test_no_false_alarms.py",
+    "sim/test_statement_determinism.py",
+    "studies/test_metastability.py",
+    "studies/test_mitigations.py",
+    "studies/test_stale_reads.py",
+    "studies/test_validation.py",
+    "sweeps/test_killed_sweeps.py",
+    "testing",
+)
+_HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is too long for the quick set."""
+    for item in items:
+        if item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).as_posix().startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
 
 _schemas = itertools.count(1)
 

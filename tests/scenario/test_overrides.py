@@ -58,7 +58,7 @@ def test_of_two_overrides_the_last_one_counts() -> None:
         ("seed=", "seed: is empty"),
         ("seed=~", "seed: is empty"),
         ("seed=[1", "seed: the value is not YAML"),
-        ("faults[9].for=3s", "faults[9]: there is no such item; faults has 5, counted from 0"),
+        ("faults[99].for=3s", "faults[99]: there is no such item; faults has 10, counted from 0"),
         ("faults.for=3s", "faults.for: faults is a list; say which item, such as faults[0].for"),
         ("workers[0]=3", "workers[0]: workers is no list"),
         ("seed.x=3", "seed.x: seed is the single value 7"),
