@@ -16,7 +16,9 @@ from tem_sim.scenario.base import Broken
 from tem_sim.scenario.errors import did_you_mean
 from tem_sim.scenario.faults.base import ALL_EDGES, CLOCKED, STATEMENT_EDGES
 from tem_sim.scenario.replay import Replay
+from tem_sim.scenario.schedules import ReplaySchedule
 from tem_sim.scenario.seeds import seeds_text
+from tem_sim.scenario.store import Store
 
 if TYPE_CHECKING:
     from tem_sim.scenario.arrivals import Arrival
@@ -37,10 +39,15 @@ class Parts:
     events_limit: int | None
     kinds: tuple[str, ...] | None
     special_kinds: tuple[str, ...]
-    interleave: str | None
+    store: Store | None
     arrivals: tuple[tuple[int, Arrival], ...]
     faults: tuple[tuple[int, AnyFault], ...]
     starts_s: tuple[tuple[int, str, float], ...]
+
+    @property
+    def one_instant(self) -> bool:
+        """Whether a transaction is known to be one instant."""
+        return self.store is not None and self.store.interleave == "transaction"
 
     @classmethod
     def of(cls, scenario: Scenario) -> Parts:
@@ -52,7 +59,7 @@ class Parts:
             events_limit=scenario.events.limit,
             kinds=tuple(scenario.events.kinds),
             special_kinds=tuple(scenario.handler.kinds),
-            interleave=scenario.store.interleave,
+            store=scenario.store,
             arrivals=tuple(enumerate(scenario.arrivals)),
             faults=tuple(enumerate(scenario.faults)),
             starts_s=tuple((index, _start_key(fault), fault.start_s) for index, fault in enumerate(scenario.faults)),
@@ -61,14 +68,20 @@ class Parts:
 
 def broken(parts: Parts) -> list[Broken]:
     """Return every rule that these parts break."""
-    rules = _arrivals, _kinds, _event_kinds, _faults_in_time, _healing, _targets, _edges, _between_statements
+    of_faults = _event_kinds, _faults_in_time, _healing, _targets, _edges, _between_statements
+    rules = _arrivals, _kinds, *of_faults, _nodes_of_the_store, _threads_of_the_schedule
     return [problem for rule in rules for problem in rule(parts)]
 
 
 def nodes(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
     """Return the names that a fault may target: every node, and the groups."""
+    return (*database_clients(workers, faults), "redis", "handler", "database", "workers", "*")
+
+
+def database_clients(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
+    """Return the names of the nodes that have connections to the database."""
     named = [f"worker-{n}" for n in range(1, workers + 1)]
-    return (*named, "beat", *more_beats(faults), "api", "gateway", "redis", "handler", "database", "workers", "*")
+    return (*named, "beat", *more_beats(faults), "api", "gateway")
 
 
 def more_beats(faults: Iterable[AnyFault]) -> tuple[str, ...]:
@@ -155,16 +168,37 @@ def _edges(parts: Parts) -> Iterator[Broken]:
         if edge is not None and edge not in ALL_EDGES:
             rule = f"must be one of {', '.join(ALL_EDGES)}"
             yield Broken(("faults", index, "edge"), rule, edge, did_you_mean(edge, ALL_EDGES))
-        elif edge in STATEMENT_EDGES and parts.interleave == "transaction":
+        elif edge in STATEMENT_EDGES and parts.one_instant:
             rule = "lies inside a transaction, which is one instant here; set store.interleave: statement"
             yield Broken(("faults", index, "edge"), rule, edge)
 
 
 def _between_statements(parts: Parts) -> Iterator[Broken]:
     for index, fault in parts.faults:
-        if parts.interleave == "transaction" and getattr(fault, "needs_statements", False):
+        if parts.one_instant and getattr(fault, "needs_statements", False):
             rule = "strikes inside a transaction, which is one instant here; set store.interleave: statement"
             yield Broken(("faults", index, "kind"), rule, fault.kind)
+
+
+def _nodes_of_the_store(parts: Parts) -> Iterator[Broken]:
+    for name in parts.store.nodes if parts.store is not None else ():
+        yield from _unknown_client(parts, name, ("store", "nodes", name))
+
+
+def _threads_of_the_schedule(parts: Parts) -> Iterator[Broken]:
+    schedule = parts.store.schedule if parts.store is not None else None
+    if isinstance(schedule, ReplaySchedule):
+        for step, thread in schedule.deviations.items():
+            node = thread.partition("/")[0]
+            yield from _unknown_client(parts, node, ("store", "schedule", "deviations", str(step)))
+
+
+def _unknown_client(parts: Parts, name: str, loc: tuple[str, ...]) -> Iterator[Broken]:
+    if parts.workers is None:
+        return
+    known = database_clients(parts.workers, [fault for _, fault in parts.faults])
+    if name not in known:
+        yield Broken(loc, f"{name} is no node of this scenario: {_listed([*known])}", None, did_you_mean(name, known))
 
 
 def _can_strike(fault: AnyFault, node: str) -> bool:
@@ -187,7 +221,7 @@ def _listed(names: list[str]) -> str:
 
 def warnings(scenario: Scenario) -> tuple[str, ...]:
     """Return what is allowed and yet likely not what was meant, a sentence each."""
-    judged = (_one_of_many, _erased_jitter, _short_lease, _tight_crash_budget, _cut_arrivals)
+    judged = (_one_of_many, _erased_jitter, _short_lease, _tight_crash_budget, _cut_arrivals, _idle_store_settings)
     told = (judge(scenario) for judge in judged)
     return (*(sentence for sentence in told if sentence), *mitigations.warnings(scenario))
 
@@ -246,3 +280,13 @@ def _cut_arrivals(scenario: Scenario) -> str:
     if not cut:
         return ""
     return f"{cut} of {listed} replayed arrivals come after the horizon ({scenario.horizon_s:g} s) and are left out."
+
+
+def _idle_store_settings(scenario: Scenario) -> str:
+    """Warn of settings of the database that are about statements, where a transaction is one instant."""
+    store = scenario.store
+    idle = [] if store.interleave == "statement" else store.set_in_vain()
+    if not idle:
+        return ""
+    named = ", ".join(f"store.{key}" for key in idle)
+    return f"Without effect while a transaction is one instant: {named}; set store.interleave: statement."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from tem_sim.scenario.base import Model
+from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.quantities import Count, PositiveCount
 
 
@@ -35,7 +36,10 @@ class PctSchedule(Model):
 
 
 class BoundedSchedule(Model):
-    """Each thread as long as it can go on, but for a few steps at which another one is preferred."""
+    """Each thread as long as it can go on, but for a few steps at which another one is preferred.
+
+    Which steps and which thread is drawn by lot: one schedule per run, and no search of them all.
+    """
 
     strategy: Literal["bounded"] = "bounded"
     deviations: Count = Field(2, description="At how many steps, at most, another thread goes on.")
@@ -44,11 +48,23 @@ class BoundedSchedule(Model):
     )
 
 
+def _of_steps(given: object) -> object:
+    """Refuse deviations at what is no step; what is no mapping at all is refused later."""
+    keys = given if isinstance(given, Mapping) else ()
+    wrong = [str(key) for key in keys if not str(key).isdecimal()]
+    if wrong:
+        rule = (
+            f"must have whole numbers >= 0, the steps, as its keys, such as {{12: worker-2/0}}; not {', '.join(wrong)}"
+        )
+        raise broken_rules("schedule", [Broken((), rule, None)])
+    return given
+
+
 class ReplaySchedule(Model):
     """The schedule that a run has noted: each thread as long as it can go on, but at the steps named here."""
 
     strategy: Literal["replay"] = "replay"
-    deviations: dict[int, str] = Field(
+    deviations: Annotated[dict[int, str], BeforeValidator(_of_steps)] = Field(
         default_factory=dict, description="Step to the thread that goes on there: `{12: worker-2/0}`."
     )
 

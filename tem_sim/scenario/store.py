@@ -12,6 +12,18 @@ from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.quantities import Off, PositiveCount, PositiveDuration, Switch
 from tem_sim.scenario.schedules import RandomSchedule, Schedule
 
+# The settings that have no effect where a transaction is one instant. A schedule is refused there.
+ABOUT_STATEMENTS = (
+    "isolation",
+    "statement_latency_s",
+    "commit_latency_s",
+    "connect_latency_s",
+    "nodes",
+    "pool",
+    "lock_timeout_s",
+    "idle_in_transaction_timeout_s",
+)
+
 
 class Pool(Model):
     """The connection pool that each node has."""
@@ -80,7 +92,8 @@ class Store(Model):
     schedule: Schedule = Field(
         default_factory=RandomSchedule,
         description="With interleave: statement, who goes on when several threads could; all but `random` leave the "
-        "latencies of the store out.",
+        "latencies of the store out. One schedule per run, and `bounded` draws its own: certificates that "
+        "none breaks an invariant come from `tem-sim races`.",
     )
     idle_in_transaction_timeout_s: Off[PositiveDuration] = Field(
         None,
@@ -98,6 +111,15 @@ class Store(Model):
     def watched(self) -> bool:
         """Whether the frames `steps` and `changes` are kept."""
         return self.interleave == "statement" if self.watch is None else self.watch
+
+    def set_in_vain(self) -> list[str]:
+        """Return the keys of what differs from its default and is about the statements of a transaction."""
+        default = Store()
+        return [
+            field.alias or name
+            for name, field in Store.model_fields.items()
+            if name in ABOUT_STATEMENTS and getattr(self, name) != getattr(default, name)
+        ]
 
     @model_validator(mode="after")
     def _schedule_needs_statements(self) -> Store:

@@ -94,7 +94,7 @@ def _rules_of_parts(data: dict[str, JsonValue], folder: Path) -> list[Broken]:
         events_limit=events.limit if events else None,
         kinds=tuple(events.kinds) if events else None,
         special_kinds=tuple(special) if isinstance(special, dict) else (),
-        interleave=store.interleave if store else None,
+        store=store,
         arrivals=_sound(TypeAdapter(Arrival), arrivals if isinstance(arrivals, list) else [arrivals], folder),
         faults=_sound(TypeAdapter(Fault), data.get("faults"), folder),
         starts_s=_starts_s(data.get("faults"), folder),
@@ -174,7 +174,7 @@ def _wrong_kind(tree: Table, error: ErrorDetails) -> Problem:
     loc, context = error["loc"], error.get("ctx", {})
     known = [tag.removeprefix("backoff:") for tag in _QUOTED.findall(str(context.get("expected_tags", "")))]
     given = str(context.get("tag", "")).removeprefix("backoff:")
-    key = "growth" if str(context.get("tag", "")).startswith("backoff:") else "kind"
+    key = _selector(error)
     holder = _locate(tree, loc)
     if isinstance(holder.tree, (Leaf, Items)) and error["type"] == "union_tag_not_found":
         return _about_value(holder, f"must be a mapping with a {key}")
@@ -182,7 +182,22 @@ def _wrong_kind(tree: Table, error: ErrorDetails) -> Problem:
         return Problem(holder.tree.spot, f"{holder.path}.{key}", f"is required; one of {', '.join(known_kinds(loc))}")
     where = _locate(tree, (*loc, key)) if isinstance(holder.tree, Table) else holder
     known = [name for name in known if name not in ("preset", "import")]
-    return _about_value(where, f"must be one of {', '.join(known)}", did_you_mean(given, known))
+    return _about_value(
+        where, f"must be one of {', '.join(known)}", did_you_mean(given, known) or _ELSEWHERE.get(key, "")
+    )
+
+
+def _selector(error: ErrorDetails) -> str:
+    """Return the key by which a union tells its members apart."""
+    context = error.get("ctx", {})
+    if str(context.get("tag", "")).startswith("backoff:"):
+        return "growth"
+    named = _QUOTED.findall(str(context.get("discriminator", "")))
+    return named[0] if named else "kind"
+
+
+# Where to find what is not among the members of a union.
+_ELSEWHERE = {"strategy": "a run follows one schedule; `tem-sim races` searches them exhaustively"}
 
 
 def _rule_problem(tree: Table, broken: Broken) -> Problem:
@@ -237,5 +252,5 @@ def _is_tag(tree: Tree, step: Step) -> bool:
         return False
     if step.startswith("backoff:"):
         return True
-    kind = tree.entries.get("kind") if isinstance(tree, Table) else None
-    return kind is not None and isinstance(kind.tree, Leaf) and kind.tree.value == step
+    entries = [tree.entries.get(key) for key in ("kind", "strategy")] if isinstance(tree, Table) else []
+    return any(entry is not None and isinstance(entry.tree, Leaf) and entry.tree.value == step for entry in entries)

@@ -76,7 +76,8 @@ def tag_of(model: type[Model]) -> str | None:
         return "backoff:import"
     if "growth" in fields:
         return f"backoff:{fields['growth'].default}"
-    return str(fields["kind"].default) if "kind" in fields else None
+    selectors = [key for key in ("kind", "strategy") if key in fields]
+    return str(fields[selectors[0]].default) if selectors else None
 
 
 def models_in(annotation: object) -> list[type[Model]]:

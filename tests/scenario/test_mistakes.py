@@ -70,6 +70,19 @@ faults:
         ("handler: {kinds: {normal: {efect: fail}}}", "did you mean effect?"),
         ("handler: {service_time: {kind: exponential, maen: 3}}", "did you mean mean?"),
         (
+            "store: {nodes: {worker-9: {commit_latency: 3ms}}, interleave: statement}",
+            "did you mean worker-4?",
+        ),
+        (
+            "store: {interleave: statement, schedule: {strategy: replay, deviations: {3: wurker-1/0}}}",
+            "did you mean worker-1?",
+        ),
+        (
+            "store: {interleave: statement, schedule: {strategy: exhaustive}}",
+            "a run follows one schedule; `tem-sim races` searches them exhaustively",
+        ),
+        ("store: {interleave: statement, schedule: {strategy: bouned}}", "did you mean bounded?"),
+        (
             "users: {colour: blue}",
             "known here are count, connected, session, away, latency, pubsub_latency, heartbeat, resend_after",
         ),
@@ -103,6 +116,25 @@ def test_a_slip_of_the_pen_is_met_with_what_was_meant(section: str, hint: str) -
         ("workers: {count: true}", "workers.count", "from 1 to 10000"),
         ("broker: {loss: 1.5}", "broker.loss", "between 0 and 1"),
         ("handler: {service_time: {kind: uniform, low: 2s, high: 1s}}", "handler.service_time.high", "above low"),
+        (
+            "store: {nodes: {workers: {}}}",
+            "store.nodes.workers",
+            "is no node of this scenario: worker-1, ..., worker-4",
+        ),
+        ("store: {nodes: {beat-2: {}}}", "store.nodes.beat-2", "is no node of this scenario"),
+        ("store: {schedule: {strategy: exhaustive}}", "store.schedule.strategy", "one of random, walk, pct, bounded"),
+        ("store: {schedule: {changes: 3}}", "store.schedule.strategy", "is required; one of random, walk, pct"),
+        ("store: {schedule: {strategy: pct, changes: -1}}", "store.schedule.changes", "whole number >= 0"),
+        (
+            "store: {interleave: statement, schedule: {strategy: replay, deviations: {x: worker-1/0}}}",
+            "store.schedule.deviations",
+            "must have whole numbers >= 0, the steps, as its keys, such as {12: worker-2/0}; not x",
+        ),
+        (
+            "store: {interleave: statement, schedule: {strategy: replay, deviations: {3: worker-5/0}}}",
+            "store.schedule.deviations.3",
+            "worker-5 is no node of this scenario",
+        ),
         ("faults: {kind: outage}", "faults", "must be a list"),
         ("faults: [outage]", "faults[0]", "mapping"),
         ("faults: [{at: 1s, for: 2s}]", "faults[0].kind", "one of outage, broker_restart"),

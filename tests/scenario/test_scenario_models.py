@@ -150,6 +150,27 @@ def test_a_crash_budget_that_a_neighbour_can_spend_is_warned_of() -> None:
     assert with_section(killer + "workers: {concurrency: 1}\n").warnings() == ()
 
 
+def test_settings_about_statements_are_warned_of_where_a_transaction_is_one_instant() -> None:
+    store = (
+        "store: {isolation: snapshot, statement_latency: 3ms, commit_latency: 3ms, connect_latency: 3ms, "
+        "nodes: {beat: {commit_latency: 9ms}}, pool: {size: 2}, lock_timeout: 2s, idle_in_transaction_timeout: 5s%s}\n"
+    )
+    (warning,) = with_section(store % "").warnings()
+    assert warning == (
+        "Without effect while a transaction is one instant: store.isolation, store.statement_latency, "
+        "store.commit_latency, store.connect_latency, store.nodes, store.pool, store.lock_timeout, "
+        "store.idle_in_transaction_timeout; set store.interleave: statement."
+    )
+    assert with_section(store % ", interleave: statement").warnings() == ()
+    assert with_section("store: {latency: 3ms, pool: {size: 15}, watch: true}\n").warnings() == ()
+
+
+def test_the_schedulers_that_a_fault_adds_may_have_latencies_of_their_own() -> None:
+    nodes = "store: {interleave: statement, nodes: {beat-2: {commit_latency: 9ms}}}\n"
+    doubled = "faults: [{kind: beat_doubled, at: 1s, for: 5s}]\n"
+    assert list(with_section(nodes + doubled).store.nodes) == ["beat-2"]
+
+
 def test_replayed_arrivals_beyond_the_horizon_are_warned_of() -> None:
     replayed = Scenario.model_validate(
         {"scenario": "x", "horizon": "10m", "arrivals": {"kind": "replay", "times": [3, 1, 2000]}}

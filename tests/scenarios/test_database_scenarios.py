@@ -38,6 +38,19 @@ def test_unanswered_commits_make_no_event_twice_and_settle_nothing_twice() -> No
     assert (run.notifications["shown"] == 1).all()
 
 
+def test_a_slow_database_and_full_pools_fail_what_waits_for_a_connection_until_both_are_over() -> None:
+    run = shipped("database_overloaded")
+    assert (run.faults["landed"] > 100).all()
+    starved = run.steps[run.steps["error"].astype(str).str.startswith("TimeoutError")]
+    assert len(starved) > 5
+    assert starved["t_s"].between(5.0, 16.0).all()
+    assert (run.events["status"] == "PROCESSED").all()
+    assert (run.notifications["shown"] == 1).all()
+    for fault in ("faults[1].places=1", "faults=[]"):
+        steps = shipped("database_overloaded", fault).steps
+        assert not steps["error"].astype(str).str.startswith("TimeoutError").any()
+
+
 def test_the_server_ends_the_transaction_of_a_frozen_worker() -> None:
     run = shipped("frozen_in_transaction")
     assert 1.0 < run.steps["waited_s"].max() < 2.1

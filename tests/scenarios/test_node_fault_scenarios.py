@@ -54,6 +54,8 @@ def test_a_forked_seed_makes_each_delay_come_as_often_as_there_are_processes() -
     run = shipped("forked_seed")
     same = run.attempts["delay_s"].dropna().value_counts()
     assert same.mode().tolist() == [8]
+    assert broken_checks("forked_seed") == {"jitter_law"}
+    assert broken_checks("forked_seed", "faults=[]") == set()
     alone = shipped("forked_seed", "faults[0].target=worker-1").attempts.dropna(subset="delay_s")
     of_other = alone[alone["worker"].astype(str).str.startswith("worker-2/")]
     assert of_other["delay_s"].is_unique

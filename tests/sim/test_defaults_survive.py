@@ -49,6 +49,7 @@ def test_nor_is_it_between_the_statements(kind: str) -> None:
     done = run(**{**BASE, "seed": 2, "arrivals": arrivals, **fragment, "store": store})
     assert judged(done) == []
     assert lost_or_stuck(done) == {}
+    assert done.faults["landed"].sum() > 0
 
 
 def test_without_the_sweep_a_lost_wakeup_is_an_event_stuck() -> None:

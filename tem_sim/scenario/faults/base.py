@@ -9,10 +9,8 @@ from pydantic import Field, WithJsonSchema, model_validator
 
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.base import Broken, Model, broken_rules
-from tem_sim.scenario.quantities import Duration, PositiveCount, PositiveDuration, PositiveRate
+from tem_sim.scenario.quantities import Duration, Off, PositiveCount, PositiveDuration, PositiveRate
 
-# Target names that stand for several nodes.
-GROUPS = ("workers", "*")
 CLOCKED = ("worker", "beat", "api", "gateway")
 
 # Where a fault may come in between the statements of a transaction. After a commit: it is done, its answer is not back.
@@ -21,6 +19,7 @@ ALL_EDGES = (*EDGES, *STATEMENT_EDGES)
 
 AT = "When it begins."
 FOR = "How long it lasts."
+RESTART_AFTER = "When it is started again; `off` for never."
 
 
 def names_function(label: str) -> bool:
@@ -132,3 +131,19 @@ class Triggered(Model):
         elif self.label is not None and not names_function(self.label):
             strays.append(Broken(("label",), "must be a function of the pipeline, such as settle.settle", self.label))
         return strays
+
+
+class Restarted(Triggered):
+    """A fault whose node is away until its supervisor starts it again."""
+
+    restart_after_s: Off[Duration] = Field(5.0, alias="restart_after", description=RESTART_AFTER)
+
+    @property
+    def for_s(self) -> float | None:
+        """How long the node is away; None for ever."""
+        return self.restart_after_s
+
+    @property
+    def over_s(self) -> float | None:
+        """When it is over; None for what ends only with the run or when nobody knows."""
+        return self.over_after_s(self.restart_after_s or 0.0)

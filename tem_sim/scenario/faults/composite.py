@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from tem_sim.scenario.base import Broken, broken_rules
-from tem_sim.scenario.faults.base import CLOCKED, Window
+from tem_sim.scenario.faults.base import CLOCKED, RESTART_AFTER, Window
 from tem_sim.scenario.faults.broker import BrokerRestart
 from tem_sim.scenario.faults.clock import ClockError, ClockSkew
 from tem_sim.scenario.faults.code import WORKERS
 from tem_sim.scenario.faults.database import DatabaseSlow
-from tem_sim.scenario.faults.process import RESTART_AFTER, WorkerDeath, WorkerPause, WorkerStop, back
+from tem_sim.scenario.faults.process import WorkerDeath, WorkerPause, WorkerStop, back
 from tem_sim.scenario.quantities import Count, Duration, Factor, Fraction, Off, PositiveDuration, SignedDuration
 
 if TYPE_CHECKING:

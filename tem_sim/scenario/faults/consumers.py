@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tem_sim.scenario.faults.base import Triggered
-from tem_sim.scenario.quantities import Duration, Fraction, Off, PositiveDuration, Switch
+from tem_sim.scenario.faults.base import Restarted, Triggered
+from tem_sim.scenario.quantities import Fraction, Off, PositiveDuration, Switch
 
 WORKERS = "Whom it strikes: a worker, or `workers`."
 
@@ -63,28 +63,15 @@ class ConsumerDeaf(Triggered):
         return f"{self.target} gets no wake-ups {until}, {self.when()}"
 
 
-class PopThenDie(Triggered):
+class PopThenDie(Restarted):
     """A worker is killed between taking a wake-up off the queue and noting it as unacknowledged: it is gone."""
 
     kind: Literal["pop_then_die"] = "pop_then_die"
     target: str = Field("workers", description=WORKERS)
     probability: Fraction = Field(0.5, description="The probability that the death falls between the two.")
-    restart_after_s: Off[Duration] = Field(
-        5.0, alias="restart_after", description="When it is started again; `off` for never."
-    )
 
     shade: ClassVar[str] = "lightslategrey"
     strikes: ClassVar[tuple[str, ...]] = ("worker",)
-
-    @property
-    def for_s(self) -> float | None:
-        """How long the worker is away; None for ever."""
-        return self.restart_after_s
-
-    @property
-    def over_s(self) -> float | None:
-        """When it is over; None for what ends only with the run or when nobody knows."""
-        return self.over_after_s(self.restart_after_s or 0.0)
 
     def describe(self) -> str:
         """Say the fault in one line."""

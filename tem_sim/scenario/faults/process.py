@@ -6,10 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tem_sim.scenario.faults.base import CLOCKED, FOR, Triggered, Window
+from tem_sim.scenario.faults.base import CLOCKED, FOR, Restarted, Triggered, Window
 from tem_sim.scenario.quantities import Duration, Factor, Fraction, Off, PositiveDuration
-
-RESTART_AFTER = "When it is started again; `off` for never."
 
 
 def back(restart_after_s: float | None) -> str:
@@ -17,11 +15,10 @@ def back(restart_after_s: float | None) -> str:
     return "for good" if restart_after_s is None else f"back after {restart_after_s:g} s"
 
 
-class WorkerDeath(Triggered):
+class WorkerDeath(Restarted):
     """A node is killed as SIGKILL does: no cleanup of any kind; its supervisor may start it again."""
 
     kind: Literal["worker_death"] = "worker_death"
-    restart_after_s: Off[Duration] = Field(5.0, alias="restart_after", description=RESTART_AFTER)
     connection_closes_after_s: Duration = Field(
         0.0,
         alias="connection_closes_after",
@@ -30,16 +27,6 @@ class WorkerDeath(Triggered):
     )
 
     shade: ClassVar[str] = "slategrey"
-
-    @property
-    def for_s(self) -> float | None:
-        """How long the node is away; None for ever."""
-        return self.restart_after_s
-
-    @property
-    def over_s(self) -> float | None:
-        """When it is over; None for what ends only with the run or when nobody knows."""
-        return self.over_after_s(self.restart_after_s or 0.0)
 
     def describe(self) -> str:
         """Say the fault in one line."""
