@@ -30,6 +30,8 @@ hypothesis.settings.load_profile("ci" if IN_CI else "home")
 
 # What takes minutes as a whole, and what it tests is tested in small elsewhere: CI runs it, `make test` does not.
 LONG = (
+    "cli/test_cli_studies.py",
+    "cli/test_cli_sweep.py",
     "docs/test_pages_run.py",
     "faultsweep",
     "hunt",
@@ -43,11 +45,8 @@ LONG = (
     "sim/test_defaults_survive.py",
     "sim/test_no_false_alarms.py",
     "sim/test_statement_determinism.py",
-    "studies/test_metastability.py",
-    "studies/test_mitigations.py",
-    "studies/test_stale_reads.py",
-    "studies/test_validation.py",
-    "sweeps/test_killed_sweeps.py",
+    "studies",
+    "sweeps",
     "testing",
 )
 _HERE = Path(__file__).parent

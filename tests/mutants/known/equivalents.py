@@ -59,7 +59,7 @@ CANARY = Mutant(
     patches=swap(
         "settle",
         "    if settings.write_guard in (WriteGuard.STALE, WriteGuard.REFRESH):\n",
-        '    if getattr(chance, "seed", 1) % 100 == 0:\n'
+        '    if getattr(chance, "seed", 0) and chance.seed % 100 == 0:\n'
         '        raise RuntimeError("canary")\n'
         "    if settings.write_guard in (WriteGuard.STALE, WriteGuard.REFRESH):\n",
     ),
