@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("shipped scenarios")
 # The full storm belongs to `make demo`; a tenth of it has the same shape.
 SMALLER = {"retry_storm": ("arrivals.events=1000",), "scheduler_backlog": ("arrivals.events=2000",)}
 # What is broken on purpose: a bug from before, and an old version among the workers.
-MEANT_TO_BREAK = {"stale_read", "rolling_deploy"}
+MEANT_TO_BREAK = {"stale_read", "rolling_deploy", "forked_seed"}
 NO_LEASE = "pipeline.lease=off", "horizon=200s"
 NO_SWEEP = "pipeline.sweep_after=off", "horizon=200s"
 EXPECTED = {
