@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -55,19 +56,19 @@ ERRORS: dict[str, _Error] = {
 }
 
 
-class Breakage:
+class Breakage(ABC):
     """How one kind of database fails its users. `control` is a way to the server apart from theirs."""
 
     def __init__(self, control: Engine) -> None:
         self._control = control
 
+    @abstractmethod
     def refused(self) -> Exception:
         """Return what a driver raises that finds no server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sever(self, drivers: Sequence[Any]) -> list[Told]:
         """End these connections at the server's end, and return what the next use of each is answered with."""
-        raise NotImplementedError
 
     def idle_too_long(self, driver: Any) -> Told:
         """End a connection that was idle in a transaction for too long; return what its next use is answered with."""
@@ -77,14 +78,13 @@ class Breakage:
         """Whether this kind of database has such an error."""
         return True
 
+    @abstractmethod
     def fail(self, driver: Any, error: str) -> NoReturn:
         """Let the server fail a statement with one of `ERRORS`; raises the driver's own exception."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commit_unheard(self, driver: Any, arrives: bool) -> tuple[bool, Told]:
-        """Lose the connection in a commit: before it arrives, or after. Return whether it was done, and
-        what the code hears."""
-        raise NotImplementedError
+        """Lose the connection in a commit, before or after it arrives; return whether it was done, and what is said."""
 
 
 class SqliteBreakage(Breakage):

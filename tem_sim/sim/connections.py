@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
@@ -60,7 +61,7 @@ def _driver_of(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-class Connections(Store):
+class Connections(Store, ABC):
     """A store whose connections are opened, kept in pools, and lost, under simulated time."""
 
     def __init__(
@@ -73,6 +74,7 @@ class Connections(Store):
         model: StoreModel,
     ) -> None:
         super().__init__(engine)
+        self.transactions = 0
         self.kernel = kernel
         self.watch = watch
         self.pace = pace
@@ -98,6 +100,11 @@ class Connections(Store):
         self._driver_error: type[Exception] = driver.Error
         kernel.on_thread_kill.append(self._lose)
         kernel.on_kill.append(self._lose_pool)
+        self._hook(engine)
+
+    @abstractmethod
+    def _hook(self, engine: Engine) -> None:
+        """Be asked whatever is executed, committed and rolled back on the engine's connections."""
 
     def pool(self, node: str) -> NodePool:
         """Return the connection pool of a node."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -21,7 +22,7 @@ _READS = ("SELECT", "BEGIN", "SHOW")
 _LOCKS = ("FOR UPDATE", "FOR SHARE", "pg_advisory")
 
 
-class Locking:
+class Locking(ABC):
     """Who is parked, and until when. Those parked try again in the order of parking whenever a transaction ends."""
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
@@ -40,9 +41,9 @@ class Locking:
         """Return the URL with what makes the database refuse instead of waiting."""
         return url
 
+    @abstractmethod
     def attempt(self, driver: Any, statement: str, run: Callable[[], Any]) -> None:
         """Execute a statement, or raise one of `refusals` where it would have to wait, and leave no trace of it."""
-        raise NotImplementedError
 
     @staticmethod
     def may_lock(statement: str) -> bool:

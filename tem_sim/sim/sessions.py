@@ -15,28 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Executable, event
 
 from tem_sim.pipeline.store import Store
-from tem_sim.scenario.store import Store as StoreModel
 from tem_sim.sim.connections import Connections, Session
-from tem_sim.sim.kernel import Kernel
-from tem_sim.sim.pace import Pace
-from tem_sim.sim.watch import Watch, failure
+from tem_sim.sim.watch import failure
 
 
 class StatementStore(Connections):
     """The pipeline's store under `interleave: statement`. The hub, which never waits, reads on a connection apart."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        kernel: Kernel,
-        watch: Watch,
-        pace: Pace,
-        reader: Engine,
-        model: StoreModel,
-    ) -> None:
-        super().__init__(engine, kernel, watch, pace, reader, model)
-        self.transactions = 0
-        self._hook(engine)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
