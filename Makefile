@@ -73,7 +73,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[postgresql]" --group lint --group test
+	$(PIP) install -c constraints.txt -e ".[live]" --group lint --group test
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.lab: $(VENV)/.dev
