@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any, cast
+from uuid import uuid4
 
-from sqlalchemy import ClauseElement, Connection, Engine, Executable, create_engine, event
+from sqlalchemy import ClauseElement, Connection, Engine, Executable, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -112,21 +113,29 @@ def parse_url(url: str) -> URL:
 
 
 def make_engine(
-    url: str | URL, *, poolclass: type[Pool] | None = None, isolation: IsolationLevel | None = None
+    url: str | URL,
+    *,
+    poolclass: type[Pool] | None = None,
+    isolation: IsolationLevel | None = None,
+    pre_ping: bool = False,
+    application: str | None = None,
 ) -> Engine:
     """Make the engine for a store URL, with each dialect's transactions set right; raise `StoreError` for a bad URL.
 
     `isolation` is what the pipeline was made for when left out: serializable on SQLite, read committed on PostgreSQL.
+    Processes that run for long set `pre_ping`: a server that restarts, or an administrator, kills the connections that
+    lie idle in the pool, and the next transaction would fail on one, where a new one works. `application` is what
+    PostgreSQL calls their connections in `pg_stat_activity`, so that one process's can be told from another's.
     """
     parsed = parse_url(url) if isinstance(url, str) else url
     dialect = parsed.get_backend_name()
     try:
         if dialect == "sqlite" and parsed.database in (None, "", ":memory:"):
             poolclass = StaticPool
-        waits = dialect == "sqlite" and "timeout" not in parsed.query
-        connect_args = {"timeout": _SQLITE_BUSY_S} if waits else {}
+        wanted = {"timeout": _SQLITE_BUSY_S} if dialect == "sqlite" else {"application_name": application}
+        connect_args = {name: value for name, value in wanted.items() if value and name not in parsed.query}
         level = {} if dialect == "sqlite" or isolation is None else {"isolation_level": _POSTGRESQL_LEVELS[isolation]}
-        engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args, **level)
+        engine = create_engine(parsed, poolclass=poolclass, connect_args=connect_args, pool_pre_ping=pre_ping, **level)
     except NoSuchModuleError as error:
         raise StoreError(f"store: {error}; {_GIVE}") from error
     except ModuleNotFoundError as error:
@@ -135,6 +144,30 @@ def make_engine(
         _set_up_sqlite(engine)
         _BEGIN_ON_SQLITE[isolation or IsolationLevel.SERIALIZABLE](engine)
     return engine
+
+
+@contextmanager
+def own_schema(url: URL, *options: str) -> Iterator[URL]:
+    """Make a schema for the block alone in a PostgreSQL database; yield the URL of it, and drop it at the end.
+
+    So a run can never touch the database's other tables. `options` are settings of its sessions, such as
+    `-csynchronous_commit=off`; those that the URL brings itself hold as well.
+    """
+    # The one name in a run that is not a function of the seed; nothing that happens in the run depends on it.
+    schema = f"tem_sim_{uuid4().hex[:16]}"
+    brought = url.query.get("options", ())
+    said = (brought,) if isinstance(brought, str) else brought
+    admin = make_engine(url, pre_ping=True)
+    try:
+        with admin.begin() as connection:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        try:
+            yield url.update_query_dict({"options": " ".join([*said, f"-csearch_path={schema}", *options])})
+        finally:
+            with admin.begin() as connection:
+                connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+    finally:
+        admin.dispose()
 
 
 def _set_up_sqlite(engine: Engine) -> None:

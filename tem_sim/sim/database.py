@@ -8,18 +8,17 @@ reached after the store's latency. With `interleave: statement` each has a conne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy import URL, Connection, Engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from tem_sim.pipeline.isolation_level import IsolationLevel
-from tem_sim.pipeline.store import Store, StoreError, make_engine, parse_url
+from tem_sim.pipeline.store import Store, StoreError, make_engine, own_schema, parse_url
 from tem_sim.pipeline.tables import metadata
 from tem_sim.scenario.store import Store as StoreModel
 from tem_sim.scenario.streams import Streams
@@ -121,21 +120,20 @@ class Database:
         self._kernel = kernel
         self._model = model
         self._luck = streams.stream("store-latency")
-        self._admin: Engine | None = None
-        self._schema = ""
-        self._folder: TemporaryDirectory[str] | None = None
+        # What the run has for itself and leaves behind for nobody: a schema, or a folder.
+        self._own = ExitStack()
         parsed = parse_url(url)
         try:
             self.store = self._open(parsed)
         except DBAPIError as error:
-            self._drop()
+            self._own.close()
             raise StoreError(f"store: cannot use {parsed!r}: {str(error.orig).strip()}") from error
         event.listen(self.store.engine, "before_cursor_execute", self._on_statement)
 
     def _open(self, url: URL) -> SimStore | StatementStore:
         inside = self._own_place(url)
         store = self._statement_store(inside) if self._model.interleave == "statement" else self._serial_store(inside)
-        if self._admin is None and set(inspect(store.engine).get_table_names()) & set(metadata.tables):
+        if url.get_backend_name() == "sqlite" and set(inspect(store.engine).get_table_names()) & set(metadata.tables):
             store.close()
             raise StoreError(f"store: {url!r} holds a pipeline's tables already; give a new file")
         store.create_tables()
@@ -171,22 +169,12 @@ class Database:
         Several connections cannot share a database in memory as they would a file: they would lock whole tables.
         """
         if url.get_backend_name() == "postgresql":
-            return self._own_schema(url)
+            # What a crash of the server would lose, the run has no use for.
+            return self._own.enter_context(own_schema(url, "-csynchronous_commit=off"))
         if self._model.interleave == "statement" and url.database in (None, "", ":memory:"):
-            self._folder = TemporaryDirectory(prefix="tem-sim-", dir=_MEMORY if _MEMORY.is_dir() else None)
-            return url.set(database=f"{self._folder.name}/run.db")
+            folder = TemporaryDirectory(prefix="tem-sim-", dir=_MEMORY if _MEMORY.is_dir() else None)
+            return url.set(database=f"{self._own.enter_context(folder)}/run.db")
         return url
-
-    def _own_schema(self, url: URL) -> URL:
-        """Make a schema for this run alone, so that a run can never touch a database's other tables."""
-        self._admin = make_engine(url)
-        # The one name in a run that is not a function of the seed; nothing that happens in the run depends on it.
-        schema = f"tem_sim_{uuid4().hex[:16]}"
-        with self._admin.begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-        self._schema = schema
-        # What a crash of the server would lose, the run has no use for.
-        return url.update_query_dict({"options": f"-csearch_path={schema} -csynchronous_commit=off"})
 
     def _on_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         # SQLite's driver is told to begin, and so locks; PostgreSQL's begins by itself, and is told to lock.
@@ -201,13 +189,4 @@ class Database:
     def close(self) -> None:
         """Close the connections and drop what the run had for itself."""
         self.store.close()
-        self._drop()
-
-    def _drop(self) -> None:
-        if self._admin is not None:
-            if self._schema:
-                with self._admin.begin() as connection:
-                    connection.execute(text(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE"))
-            self._admin.dispose()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._own.close()

@@ -132,7 +132,7 @@ def test_on_postgresql(made: Scenario, in_memory: Run, postgresql_server: Engine
     world = World(made, made.seed, postgresql_url)
     world.run()
     on_server = world.read_out()
-    schema = world.database._schema
+    schema = inspect(world.database.store.engine).default_schema_name
     assert schema in inspect(postgresql_server).get_schema_names()
     world.close()
     assert on_server.store == "postgresql"
