@@ -50,8 +50,8 @@ class LiveConfig(BaseModel):
     """One live system: its parts, where they are, and the scenario that says how they behave.
 
     `name` is unlike that of any other system: it is the prefix of its keys and channels in Redis and the application
-    name of its connections. `secret` signs the tokens of users. `luck_seed` is the root of the handler's luck and of the
-    jitter.
+    name of its connections. `secret` signs the users' tokens. `luck_seed` is the root of the handler's luck and of
+    the jitter.
     """
 
     model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
