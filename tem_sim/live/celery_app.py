@@ -69,8 +69,6 @@ def _made(file: str) -> Celery:
             "interval_step": 0.2,
             "interval_max": 0.5,
         },
-        # The worker's own way back to a broker that was away: soon, and for ever.
-        broker_connection_retry_delay=0.5,
     )
     app.task(name=WAKE)(_process_events_batch)
     for name, task in (

@@ -18,7 +18,7 @@ from tem_sim.live.child import Child
 from tem_sim.live.config import HOST, VARIABLE, LiveConfig, Pool, Ports
 from tem_sim.live.logs import Log
 from tem_sim.live.own_redis import OwnRedis
-from tem_sim.live.warden import Warden
+from tem_sim.live.warden import Warden, wait_until_gone
 
 if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
@@ -156,18 +156,22 @@ class System:
         if self._tender.is_alive():
             self._tender.join()
         with self._lock:
-            last = [child for child in self.children.values() if child.name == REDIS]
-            others = [child for child in self.children.values() if child.name != REDIS]
-            for group in (others, last):
-                for child in group:
-                    child.terminate()
-                until = time.monotonic() + GRACE_S
-                for child in group:
-                    child.ended(max(0.0, until - time.monotonic()))
-                    child.kill()
+            groups = [child.pid for child in self.children.values() if child.pid is not None]
+            for name in ("beat", "", REDIS):
+                self._end([child for child in self.children.values() if _goes_with(child.name) == name])
+            wait_until_gone(groups)
         if self.keep_folder:
             self._warden.tell("keep", self.folder)
         self._warden.close()
+
+    def _end(self, children: Sequence[Child]) -> None:
+        """Let these end by themselves, all at the same time; kill those that take too long."""
+        for child in children:
+            child.terminate()
+        until = time.monotonic() + GRACE_S
+        for child in children:
+            child.ended(max(0.0, until - time.monotonic()))
+            child.kill()
 
     # --- what can be done to a node
 
@@ -244,6 +248,11 @@ class System:
             after_s = self.config.scenario.workers.restart_after_s
         if after_s is not None:
             self._restart_at[name] = time.monotonic() + after_s
+
+
+def _goes_with(name: str) -> str:
+    """Return when a node is stopped: schedulers first, Redis last, since the others cannot end well without it."""
+    return name.partition("-")[0] if name.startswith("beat") or name == REDIS else ""
 
 
 def free_ports(count: int) -> list[int]:
