@@ -7,7 +7,7 @@ Publishing happens between two transactions, never inside one. A crash in betwee
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 
 from tem_sim.pipeline.conflicts import rerun_on_conflict
 from tem_sim.pipeline.ports import Notification
@@ -29,6 +29,19 @@ _UNACKED: Select[Any] = (
         _note.user_id.in_(bindparam("users", expanding=True)),
     )
     .order_by(_note.user_id, _note.event_id)
+)
+_numbered = (
+    select(*_COLUMNS, func.row_number().over(partition_by=_note.user_id, order_by=_note.event_id).label("number"))
+    .where(_note.acked_at.is_(None), _note.user_id.in_(bindparam("users", expanding=True)))
+    .subquery()
+)
+_FIRST_UNACKED: Select[Any] = (
+    select(*(_numbered.c[column.name] for column in _COLUMNS))
+    .where(_numbered.c.number <= bindparam("per_user"))
+    .order_by(_numbered.c.user_id, _numbered.c.event_id)
+)
+_STILL_UNACKED: Select[Any] = select(_note.event_id).where(
+    _note.acked_at.is_(None), _note.event_id.in_(bindparam("ids", expanding=True))
 )
 _PUBLISHED = (
     update(notification)
@@ -65,6 +78,25 @@ def unacknowledged(store: Store, users: Sequence[int]) -> list[Notification]:
         return []
     with store.begin() as connection:
         return [Notification(*row) for row in connection.execute(_UNACKED, {"users": list(users)})]
+
+
+@rerun_on_conflict
+def first_unacknowledged(store: Store, users: Sequence[int], per_user: int) -> list[Notification]:
+    """Return of each of these users what `unacknowledged` does, but no more than so many, the lowest ids first."""
+    if not users:
+        return []
+    with store.begin() as connection:
+        found = connection.execute(_FIRST_UNACKED, {"users": list(users), "per_user": per_user})
+        return [Notification(*row) for row in found]
+
+
+@rerun_on_conflict
+def still_unacknowledged(store: Store, event_ids: Sequence[int]) -> set[int]:
+    """Return which of these notifications their users have not acknowledged."""
+    if not event_ids:
+        return set()
+    with store.begin() as connection:
+        return set(connection.execute(_STILL_UNACKED, {"ids": list(event_ids)}).scalars())
 
 
 def acknowledge(store: Store, event_ids: Sequence[int], *, now: float) -> None:

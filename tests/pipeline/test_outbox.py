@@ -115,3 +115,19 @@ def test_the_store_takes_no_second_notification_for_an_event_or_a_key(store):
         with pytest.raises(IntegrityError), store.begin() as connection:
             connection.execute(notification.insert(), {"user_id": 7, "created_at": 0.0, **clash})
     assert owed(store) == [1, 2]
+
+
+def test_of_each_user_no_more_is_read_than_asked_for_the_lowest_ids_first(store):
+    lifecycle.submit(store, [submission(n, user_id=9 - n % 2) for n in range(1, 9)], now=0.0, actor="api")
+    finish(store, [ended(event) for event in claim(store)])
+    outbox.acknowledge(store, [1], now=4.0)
+    assert [note.event_id for note in outbox.first_unacknowledged(store, [9, 8, 7], 2)] == [3, 5, 2, 4]
+    assert outbox.first_unacknowledged(store, [8, 9], 9) == outbox.unacknowledged(store, [8, 9])
+    assert outbox.first_unacknowledged(store, [], 9) == []
+
+
+def test_what_was_acknowledged_meanwhile_is_known(store):
+    process(store, 1, 2, 3)
+    outbox.acknowledge(store, [2], now=4.0)
+    assert outbox.still_unacknowledged(store, [1, 2, 3, 4]) == {1, 3}
+    assert outbox.still_unacknowledged(store, []) == set()
