@@ -5,55 +5,17 @@ Where the handler is the user's own function, it is called once the downstream h
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tem_sim.scenario.downstream import AWAY, QUEUE_FULL, Outage, Overload, Refused, Servers
+
 if TYPE_CHECKING:
     from tem_sim.pipeline.ports import ClaimedEvent
-    from tem_sim.scenario.handler import Capacity, Decision, HandlerModel
+    from tem_sim.scenario.handler import Decision, HandlerModel
     from tem_sim.scenario.streams import Streams
     from tem_sim.sim.kernel import Kernel
-
-
-class Outage(Exception):
-    """The downstream refuses every call."""
-
-
-class Overload(Exception):
-    """The downstream's queue is full, or the answer took longer than the caller waits."""
-
-
-class Refused(Exception):
-    """The downstream failed this call, by luck or because of what the event is."""
-
-
-class Servers:
-    """A first-come-first-served queue in front of `c` servers, in which a call's end is known as soon as it arrives.
-
-    A caller that times out goes away, but its call stays in the queue and is served: the work that a storm wastes.
-    """
-
-    def __init__(self, capacity: Capacity) -> None:
-        self.capacity = capacity
-        self._free_at = [0.0] * capacity.servers
-        self._ends: list[float] = []
-
-    def in_flight(self, now: float) -> int:
-        """Return the number of calls queued or served at this instant."""
-        while self._ends and self._ends[0] <= now:
-            heapq.heappop(self._ends)
-        return len(self._ends)
-
-    def admit(self, now: float, service_s: float) -> float | None:
-        """Take a call in and return when it will have been served; None when the queue is full."""
-        if self.in_flight(now) >= self.capacity.servers + self.capacity.queue:
-            return None
-        start = max(now, self._free_at[0])
-        heapq.heapreplace(self._free_at, start + service_s)
-        heapq.heappush(self._ends, start + service_s)
-        return start + service_s
 
 
 class Dependency:
@@ -124,7 +86,7 @@ class Dependency:
     def _refuse_in_outage(self) -> None:
         self.refused_in_outage += 1
         self.kernel.sleep(self.model.fail_time_s)
-        raise Outage("connection refused")
+        raise Outage(AWAY)
 
     def _call(self, event: ClaimedEvent) -> None:
         key = event.event_id, event.attempt_no
@@ -157,12 +119,12 @@ class Dependency:
         done_at = servers.admit(kernel.now, service_s)
         if done_at is None:
             kernel.sleep(self.model.fail_time_s)
-            raise Overload("downstream queue is full")
+            raise Overload(QUEUE_FULL)
         self._note_effect(key, error, done_at)
         timeout_s = servers.capacity.timeout_s
         if done_at - kernel.now > timeout_s:
             kernel.sleep(timeout_s)
-            raise Overload(f"no answer within {timeout_s:g} s")
+            raise Overload(servers.too_late)
         kernel.sleep(done_at - kernel.now)
 
     def _note_effect(self, key: tuple[int, int], error: str | None, at_s: float) -> None:

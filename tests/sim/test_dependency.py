@@ -9,9 +9,10 @@ import numpy as np
 from sim_worlds import burst, run
 
 from tem_sim.pipeline.ports import ClaimedEvent
+from tem_sim.scenario.downstream import Outage, Overload, Refused
 from tem_sim.scenario.handler import HandlerModel
 from tem_sim.scenario.streams import Streams
-from tem_sim.sim.dependency import Dependency, Outage, Overload, Refused
+from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.kernel import Kernel
 
 

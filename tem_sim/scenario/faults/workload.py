@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from tem_sim.scenario.faults.base import Window
 from tem_sim.scenario.quantities import Count, Duration, Factor, Fraction
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.handler import Decision
 
 
 class Flaky(Window):
@@ -23,6 +26,10 @@ class Flaky(Window):
     def describe(self) -> str:
         """Say the fault in one line."""
         return f"calls fail with probability {self.probability:g} {self.when()}"
+
+    def change(self, decision: Decision) -> Decision | None:
+        """Return what it makes of a call that it hits; None where it makes no difference."""
+        return None if decision.error is not None else decision._replace(error="the downstream is flaky")
 
 
 class DownstreamSlow(Window):
@@ -42,6 +49,10 @@ class DownstreamSlow(Window):
         more = f" and {self.extra_s:g} s more" if self.extra_s else ""
         return f"calls take {self.factor:g} times as long{more} with probability {self.probability:g} {self.when()}"
 
+    def change(self, decision: Decision) -> Decision | None:
+        """Return what it makes of a call that it hits."""
+        return decision._replace(service_s=decision.service_s * self.factor + self.extra_s)
+
 
 class PartialEffect(Window):
     """Calls of the downstream have their effect and fail all the same, so that the retry has it again."""
@@ -56,6 +67,11 @@ class PartialEffect(Window):
     def describe(self) -> str:
         """Say the fault in one line."""
         return f"calls fail after their effect with probability {self.probability:g} {self.when()}"
+
+    def change(self, decision: Decision) -> Decision | None:
+        """Return what it makes of a call that it hits; None where it makes no difference."""
+        well = decision.error is None and not decision.kills
+        return decision._replace(late_error="failed after its effect") if well else None
 
 
 class AnswersLost(Window):

@@ -27,39 +27,28 @@ Call = tuple[int, int]
 
 
 def flaky(at: Infliction, fault: Flaky) -> None:
-    def fail(decision: Decision) -> Decision | None:
-        return None if decision.error is not None else decision._replace(error="the downstream is flaky")
-
-    _on_calls(at, fault.probability, fail, f"calls fail with probability {fault.probability:g}")
+    _on_calls(at, fault, f"calls fail with probability {fault.probability:g}")
 
 
 def downstream_slow(at: Infliction, fault: DownstreamSlow) -> None:
-    def slow(decision: Decision) -> Decision | None:
-        return decision._replace(service_s=decision.service_s * fault.factor + fault.extra_s)
-
     what = f"{fault.factor:g} times as long" + (f" and {fault.extra_s:g} s more" if fault.extra_s else "")
-    _on_calls(at, fault.probability, slow, f"{fault.probability:.0%} of the calls take {what}")
+    _on_calls(at, fault, f"{fault.probability:.0%} of the calls take {what}")
 
 
 def partial_effect(at: Infliction, fault: PartialEffect) -> None:
-    def fail_late(decision: Decision) -> Decision | None:
-        well = decision.error is None and not decision.kills
-        return decision._replace(late_error="failed after its effect") if well else None
-
-    what = f"calls fail after their effect with probability {fault.probability:g}"
-    _on_calls(at, fault.probability, fail_late, what)
+    _on_calls(at, fault, f"calls fail after their effect with probability {fault.probability:g}")
 
 
-def _on_calls(at: Infliction, probability: float, change: Callable[[Decision], Decision | None], detail: str) -> None:
-    """Change how calls go that begin in the fault's window; `change` returns None where it makes no difference."""
+def _on_calls(at: Infliction, fault: Flaky | DownstreamSlow | PartialEffect, detail: str) -> None:
+    """Change how calls go that begin in the fault's window."""
     dependency, uniform = at.world.dependency, at.world.streams.uniform
     changed = 0
 
     def act(call: Call, decision: Decision) -> Decision:
         nonlocal changed
-        if uniform("fault-call", *at.key, *call) >= probability:
+        if uniform("fault-call", *at.key, *call) >= fault.probability:
             return decision
-        other = change(decision)
+        other = fault.change(decision)
         changed += other is not None
         return decision if other is None else other
 
