@@ -1,0 +1,90 @@
+"""Tokens: what was issued is read back, and nothing else is a token."""
+
+import base64
+import json
+import time
+
+import jwt
+import pytest
+
+from tem_sim.live.tokens import ALGORITHM, AUDIENCE, LEEWAY_S, MAX_USER_ID, BadToken, Holder, holder, issue
+
+SECRET = "s" * 40
+
+
+def signed(secret=SECRET, algorithm=ALGORITHM, **changes):
+    claims = {"aud": AUDIENCE, "exp": time.time() + 60, "sub": "7", "op": False, **changes}
+    return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, algorithm)
+
+
+def part(document):
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("who", [Holder(1), Holder(MAX_USER_ID), Holder(7, operator=True), Holder(None, operator=True)])
+def test_a_token_says_who_holds_it(who):
+    assert holder(SECRET, issue(SECRET, user_id=who.user_id, operator=who.operator)) == who
+
+
+@pytest.mark.parametrize("user_id", [None, 0, -1, MAX_USER_ID + 1])
+def test_a_token_for_nobody_is_not_issued(user_id):
+    with pytest.raises(ValueError, match="user"):
+        issue(SECRET, user_id=user_id)
+
+
+def test_a_token_that_is_over_is_refused_and_one_that_is_just_over_is_not():
+    just = issue(SECRET, user_id=7, valid_s=-LEEWAY_S / 2)
+    assert holder(SECRET, just) == Holder(7)
+    with pytest.raises(BadToken, match="no longer valid"):
+        holder(SECRET, issue(SECRET, user_id=7, valid_s=-LEEWAY_S - 2))
+
+
+def test_a_token_without_a_signature_is_refused_whatever_it_says():
+    claims = {"aud": AUDIENCE, "exp": time.time() + 60, "sub": "7", "op": True}
+    for algorithm in ("none", "None", "HS256"):
+        with pytest.raises(BadToken):
+            holder(SECRET, f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims)}.")
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (signed(secret="t" * 40), "not a token"),
+        (signed(secret="s" * 64, algorithm="HS512"), "not a token"),
+        (signed(algorithm="HS384", secret=SECRET + "s" * 24), "not a token"),
+        (signed(aud="something-else"), "something else"),
+        (signed(aud=None), "not a token"),
+        (signed(exp=None), "not a token"),
+        (signed(nbf=time.time() + 60), "not a token"),
+        (signed(sub=None), "neither"),
+        (signed(sub="0"), "neither"),
+        (signed(sub="-7"), "neither"),
+        (signed(sub="\N{ARABIC-INDIC DIGIT SEVEN}"), "neither"),
+        (signed(sub=str(MAX_USER_ID + 1)), "neither"),
+        (signed(sub="me", op=True), "neither"),
+        (signed(op="yes"), "neither"),
+        (signed(op=1), "neither"),
+        (signed(op=None), "neither"),
+        ("", "not a token"),
+        ("a.b", "not a token"),
+        ("a.b.c", "not a token"),
+        ("\N{SNOWMAN}" * 3, "not a token"),
+        ("x" * 5000, "at most"),
+    ],
+)
+def test_what_was_not_issued_here_is_refused_with_the_reason(token, reason):
+    with pytest.raises(BadToken, match=reason):
+        holder(SECRET, token)
+
+
+def test_a_token_with_any_part_of_another_is_refused():
+    mine, other = issue(SECRET, user_id=7).split("."), issue(SECRET, user_id=8, operator=True).split(".")
+    for at in (1, 2):
+        with pytest.raises(BadToken):
+            holder(SECRET, ".".join(other[i] if i == at else mine[i] for i in range(3)))
+
+
+def test_an_operator_sees_all_and_a_user_what_is_his():
+    assert Holder(None, operator=True).may_see(7)
+    assert Holder(7).may_see(7)
+    assert not Holder(7).may_see(8)
