@@ -41,9 +41,10 @@ class Process:
     @cached_property
     def store(self) -> Store:
         """The store, whose tables are there already."""
-        from tem_sim.pipeline.store import Store, make_engine
+        from tem_sim.live.timed_store import TimedStore
+        from tem_sim.pipeline.store import make_engine
 
-        return Store(make_engine(self.config.store_url))
+        return TimedStore(make_engine(self.config.store_url), self.log)
 
     @cached_property
     def redis(self) -> Redis:
