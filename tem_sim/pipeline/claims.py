@@ -29,8 +29,9 @@ _ORDERS: dict[ClaimOrder, tuple[Any, ...]] = {
     ClaimOrder.NEWEST_FIRST: (_row.queued_at.desc(), _row.event_id.desc()),
 }
 # Not among the tables' own indexes: every change of a row would pay for it, and the other orders have no use for it.
+NEW_FIRST_INDEX_NAME = "processing_state_new_first"
 _NEW_FIRST_INDEX = (
-    "CREATE INDEX IF NOT EXISTS processing_state_new_first ON processing_state "
+    f"CREATE INDEX IF NOT EXISTS {NEW_FIRST_INDEX_NAME} ON processing_state "
     f"((retry_count > 0), queued_at, event_id) WHERE status = '{State.QUEUED}'"
 )
 

@@ -74,20 +74,27 @@ class Store:
         """Create the tables, indexes and triggers that are not there yet."""
         with self.engine.begin() as connection:
             if self.dialect == "postgresql":
-                # Processes that start together would all find no tables, and all but one fail at making them.
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
+                lock_tables(connection)
             metadata.create_all(connection)
 
     def create_index(self, statement: str) -> None:
         """Create an index that only some settings need; `statement` says IF NOT EXISTS."""
         with self.engine.begin() as connection:
             if self.dialect == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
+                lock_tables(connection)
             connection.exec_driver_sql(statement)
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def lock_tables(connection: Connection) -> None:
+    """Keep all others from making tables in a PostgreSQL database until this transaction ends.
+
+    Processes that start together would all find no tables, and all but one fail at making them.
+    """
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATE_LOCK})")
 
 
 def open_store(url: str = "sqlite://", *, poolclass: type[Pool] | None = None) -> Store:
