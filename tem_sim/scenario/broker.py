@@ -20,14 +20,15 @@ class Behaviour(NamedTuple):
     on_connection_loss: OnConnectionLoss
     unacked_after_restart: Unacked
     pop_loss: float
+    reconnect_step_s: float
 
 
 # The ideal queue has no client that retries and no gap between two commands. The others are as measured on Celery 5.7.0
 # and 5.5.3 with Redis 7.0; of 5.5 only what a restart does to busy workers was, and the rest is taken from 5.7.
 BEHAVIOURS: dict[str, Behaviour] = {
-    "ideal": Behaviour(0.0, "reconnect", "returned", 0.0),
-    "celery-5.7": Behaviour(0.77, "exit", "kept", 0.5),
-    "celery-5.5": Behaviour(0.77, "reconnect", "kept", 0.5),
+    "ideal": Behaviour(0.0, "reconnect", "returned", 0.0, 0.0),
+    "celery-5.7": Behaviour(0.77, "exit", "kept", 0.5, 2.0),
+    "celery-5.5": Behaviour(0.77, "reconnect", "kept", 0.5, 2.0),
 }
 
 
@@ -36,8 +37,8 @@ class Broker(Model):
 
     behaves_like: Literal["ideal", "celery-5.7", "celery-5.5"] = Field(
         "ideal",
-        description="What publish_gives_up_after, on_connection_loss, unacked_after_restart and pop_loss are when left "
-        "out: those of an ideal queue, or as measured on this version of Celery.",
+        description="What publish_gives_up_after, on_connection_loss, unacked_after_restart, pop_loss and reconnect_step are "
+        "when left out: those of an ideal queue, or as measured on this version of Celery.",
     )
     durable: Switch = Field(True, description="Whether messages survive a restart.")
     ack: Literal["early", "late"] = Field("early", description="Acknowledge a wake-up before its task, or after it.")
@@ -80,6 +81,12 @@ class Broker(Model):
     )
     pop_loss: Fraction | None = Field(
         None, description="The probability that a worker's death loses the wake-up that it is just taking."
+    )
+    reconnect_step_s: Duration | None = Field(
+        None,
+        alias="reconnect_step",
+        description="How long a worker that has lost its connection waits before it dials again; each wait is longer "
+        "than the one before by as much, 30 s at most. `0s`: it is back as soon as the broker is.",
     )
 
     @property

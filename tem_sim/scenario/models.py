@@ -175,6 +175,11 @@ class Beat(Model):
     rescue_every_s: PositiveDuration = Field(5.0, alias="rescue_every", description="The period of rescue_lost_events.")
     relay_every_s: PositiveDuration = Field(0.2, alias="relay_every", description="The period of relay_notifications.")
     phase_s: Duration = Field(0.0, alias="phase", description="How far its ticks are from the grid of whole periods.")
+    through: Literal["itself", "broker"] = Field(
+        "itself",
+        description="Who does the work of a tick: the scheduler, or a worker of a queue for it, as under Celery; ticks "
+        "are then missed while that worker has no connection to the broker.",
+    )
     retry_floor_s: Off[PositiveDuration] = Field(
         None,
         alias="retry_floor",

@@ -47,6 +47,8 @@ class Beat:
     late: dict[object, Lateness] = field(default_factory=dict)
     routed: dict[object, Callable[[Task], None]] = field(default_factory=dict)
     fires_missed_since_s: float | None = None
+    # Whether what a tick is for can be done at present.
+    gets_through: Callable[[], bool] = lambda: True
     _ticks: int = 0
 
     def start(self) -> None:
@@ -90,6 +92,8 @@ class Beat:
 
     def _fire(self, name: str, task: Task) -> int:
         """Do what a tick is for, or see to it that it will be done; return how many rows that has moved by now."""
+        if not self.gets_through():
+            return 0
         for send in self.routed.values():
             send(task)
             return 0

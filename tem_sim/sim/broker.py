@@ -40,6 +40,7 @@ class SimBroker:
         loss: float,
         luck: Random,
         eta_limit: int | None = None,
+        reconnect_step_s: float = 0.0,
     ) -> None:
         self.kernel = kernel
         self.up = True
@@ -63,6 +64,7 @@ class SimBroker:
         # Whether pool children die of poison messages; until all faults are ended.
         self.poison_kills = True
         self._eta_limit = eta_limit
+        self._reconnect_step_s = reconnect_step_s
         self._visibility_timeout_s = visibility_timeout_s
         self._sweep_every_s = sweep_every_s
         self._consumers: list[Consumer] = []
@@ -82,10 +84,14 @@ class SimBroker:
     def connect(self, name: str, prefetch: int) -> Consumer:
         """Open a consumer."""
         consumer = Consumer(self, name, prefetch, self._eta_limit)
-        consumer.connected = self.up
+        consumer.connected, consumer.lost_at = self.up, self.kernel.now
         self._consumers.append(consumer)
         self.dispatch()
         return consumer
+
+    def reaches(self, consumer: Consumer) -> bool:
+        """Whether what is sent now comes to this consumer at once."""
+        return self.up and not self.freezes and consumer.connected
 
     def abandon(self, consumer: Consumer) -> None:
         """Forget a consumer whose worker died. Redis notices nothing: its messages wait for the visibility timeout."""
@@ -241,13 +247,13 @@ class SimBroker:
         return lost
 
     def start(self) -> None:
-        """Come up again, unless it was stopped once more meanwhile; the workers reconnect."""
+        """Come up again, unless it was stopped once more meanwhile; the workers reconnect, each in its time."""
         self.stops -= 1
         if self.stops:
             return
         self.up = True
         for consumer in self._consumers:
-            consumer.connected = True
+            consumer.dial(self._reconnect_step_s)
         self.dispatch()
 
     def freeze(self) -> None:

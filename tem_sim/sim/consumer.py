@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tem_sim.sim.broker import SimBroker
 
 
+# Of Celery's worker (kombu's `ensure_connection`).
+LONGEST_WAIT_S = 30.0
+
+
 class Consumer:
     """Holds up to `prefetch` unacknowledged messages, handed to the worker's slots in order.
 
@@ -28,6 +32,8 @@ class Consumer:
         self.prefetch = prefetch
         self.eta_limit = eta_limit
         self.connected = True
+        # Since when it is not.
+        self.lost_at = 0.0
         # Connected and never served: the broker does not hand it anything.
         self.deaf = False
         self.held = 0
@@ -119,8 +125,30 @@ class Consumer:
         self.broker.give_back(back)
         self.broker.dispatch()
 
+    def dial(self, step_s: float) -> None:
+        """Connect again: at once, or at the next of the times at which a client dials that waits ever longer."""
+        if self.connected:
+            return
+        kernel, connection = self.broker.kernel, self._connection
+        if not step_s:
+            self.connected = True
+            return
+        at, wait_s = self.lost_at, step_s
+        while at < kernel.now:
+            at += wait_s
+            wait_s = min(wait_s + step_s, LONGEST_WAIT_S)
+
+        def connect() -> None:
+            if self.broker.up and connection == self._connection:
+                self.connected = True
+                self.broker.dispatch()
+
+        kernel.call_later(at - kernel.now, connect)
+
     def disconnect(self) -> list[Message]:
         """Lose the connection: what was reserved but not started is forgotten; return what stood unacknowledged."""
+        if self.connected:
+            self.lost_at = self.broker.kernel.now
         self.connected = False
         self._connection += 1
         self._waiting = 0

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from tem_sim.collect import Delivery, Observed, collect
 from tem_sim.frames import Run, digest
 from tem_sim.pipeline import claims
+from tem_sim.pipeline.gauges import mitigation_gauges
 from tem_sim.pipeline.settings import Settings
 from tem_sim.pipeline.states import TERMINAL
 from tem_sim.pipeline.tables import event_table, notification, processing_state
@@ -32,10 +33,9 @@ from tem_sim.sim.database import Database
 from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults.inflict import INFLICT
 from tem_sim.sim.faults.infliction import Infliction
-from tem_sim.sim.faults.log import FaultLog
+from tem_sim.scenario.faults.log import FaultLog
 from tem_sim.sim.fence import fenced
 from tem_sim.sim.gateway import Gateway
-from tem_sim.sim.gauges import mitigation_gauges
 from tem_sim.sim.kernel import Kernel
 from tem_sim.sim.own_code import own_code, simulated
 from tem_sim.sim.ports import NodeBroker, SimFailpoints
@@ -113,7 +113,10 @@ class World:
             loss=scenario.broker.loss,
             luck=self.streams.stream("wakeup-loss"),
             eta_limit=scenario.broker.eta_limit,
+            reconnect_step_s=scenario.broker.behaviour.reconnect_step_s,
         )
+        # Does the work of the scheduler's ticks where they go through the broker; gets no wake-ups.
+        self.maintenance = self.broker.connect("maintenance", prefetch=0)
         self.sender = Client(self.broker, scenario.broker.behaviour.publish_gives_up_after_s)
         self.own_code = own_code(scenario, self.kernel, self.streams)
         own = self.own_code.handle if self.own_code is not None and self.own_code.handles else None
@@ -188,6 +191,7 @@ class World:
             relay_every_s=model.relay_every_s,
             phase_s=phase_s,
             retry_floor_s=model.retry_floor_s,
+            gets_through=lambda: model.through == "itself" or self.broker.reaches(self.maintenance),
         )
 
     # --- what the faults do to nodes
