@@ -5,8 +5,8 @@ as an argument, and what it decides is in the database when it returns.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, literal_column, select, update
@@ -63,11 +63,23 @@ _FIND_BY_KEY = select(event_table.c.id, event_table.c.user_id, event_table.c.kin
 )
 
 
-def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor: str) -> list[Submitted]:
+# How many ids an event is given before a store that has them all is taken to be broken.
+_IDS_TRIED = 5
+
+
+def submit(
+    store: Store,
+    submissions: Sequence[Submission],
+    *,
+    now: float,
+    actor: str,
+    another_id: Callable[[], int] | None = None,
+) -> list[Submitted]:
     """Accept events: `event` and QUEUED `processing_state` rows, all of them durable when this returns.
 
     A key that was seen before creates nothing and answers with the event that stands. Submissions in one call share a
-    transaction; where a key is known already, each gets its own.
+    transaction; where a key is known already, each gets its own. An id that another key's event has is an
+    IntegrityError, or, where `another_id` gives one, replaced.
     """
     if not submissions:
         return []
@@ -75,7 +87,7 @@ def submit(store: Store, submissions: Sequence[Submission], *, now: float, actor
         _insert_all(store, submissions, now, actor)
         return [Submitted(s.event_id, created=True, same=True) for s in submissions]
     except IntegrityError:
-        return [_submit_one(store, submission, now, actor) for submission in submissions]
+        return [_submit_one(store, submission, now, actor, another_id) for submission in submissions]
 
 
 @rerun_on_conflict
@@ -107,20 +119,36 @@ def _insert_events(
     store.execute_many(connection, _INSERT_STATE, states)
 
 
-def _submit_one(store: Store, submission: Submission, now: float, actor: str) -> Submitted:
-    try:
-        _insert_all(store, [submission], now, actor)
-        return Submitted(submission.event_id, created=True, same=True)
-    except IntegrityError:
-        found = _find(store, submission.idempotency_key)
-        if found is None:
-            raise
-        same = (found.user_id, found.kind, found.payload) == (
-            submission.user_id,
-            submission.kind,
-            json.loads(json.dumps(submission.payload)),
-        )
-        return Submitted(found.id, created=False, same=same)
+def _submit_one(
+    store: Store, submission: Submission, now: float, actor: str, another_id: Callable[[], int] | None
+) -> Submitted:
+    tried = 0
+    while True:
+        try:
+            _insert_all(store, [submission], now, actor)
+            return Submitted(submission.event_id, created=True, same=True)
+        except IntegrityError:
+            found = _find(store, submission.idempotency_key)
+            if found is not None:
+                return Submitted(found.id, created=False, same=_is_same(found, submission))
+            # The key is new, so it is the id that another event has.
+            tried += 1
+            if another_id is None or tried == _IDS_TRIED:
+                raise
+        submission = replace(submission, event_id=another_id())
+
+
+def _is_same(found: Any, submission: Submission) -> bool:
+    """Return whether the event that stands says the same, by its JSON: to Python, 1 and true would be."""
+    return (found.user_id, found.kind, _canonical(found.payload)) == (
+        submission.user_id,
+        submission.kind,
+        _canonical(json.loads(json.dumps(submission.payload))),
+    )
+
+
+def _canonical(payload: object) -> str:
+    return json.dumps(payload, sort_keys=True)
 
 
 @rerun_on_conflict

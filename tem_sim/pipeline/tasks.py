@@ -6,7 +6,7 @@ what it announces, and losing one loses nothing: the database is the truth, the 
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tem_sim.pipeline import claims, lifecycle, outbox, shared_state, unhandled
@@ -46,12 +46,17 @@ class Pipeline:
     failpoints: Failpoints = NoFailpoints()  # noqa: RUF009  It has no state.
 
 
-def submit_events(pipe: Pipeline, submissions: Sequence[Submission], *, actor: str) -> list[Submitted]:
-    """Accept events and wake workers for those that are new; raise `Overloaded` while too many wait already."""
+def submit_events(
+    pipe: Pipeline, submissions: Sequence[Submission], *, actor: str, another_id: Callable[[], int] | None = None
+) -> list[Submitted]:
+    """Accept events and wake workers for those that are new; raise `Overloaded` while too many wait already.
+
+    `another_id` gives an id to an event whose own turns out to be taken (see `lifecycle.submit`).
+    """
     shedding = pipe.settings.shedding
     if shedding is not None and lifecycle.open_events(pipe.store, shedding.above + 1) > shedding.above:
         raise Overloaded(shedding.retry_after_s)
-    answers = lifecycle.submit(pipe.store, submissions, now=pipe.clock.now(), actor=actor)
+    answers = lifecycle.submit(pipe.store, submissions, now=pipe.clock.now(), actor=actor, another_id=another_id)
     _wake(pipe, sum(answer.created for answer in answers))
     return answers
 
@@ -251,6 +256,13 @@ def rescue_lost_events(pipe: Pipeline, *, actor: str) -> int:
         found += lifecycle.sweep_queued(pipe.store, now=pipe.clock.now(), sweep_after_s=settings.sweep_after_s)
     _wake(pipe, found)
     return found
+
+
+def replay_event(pipe: Pipeline, event_id: int, *, actor: str) -> bool:
+    """Give an EXTINCT event a new life and wake a worker for it; return False when it is not EXTINCT."""
+    replayed = lifecycle.replay(pipe.store, event_id, now=pipe.clock.now(), actor=actor)
+    _wake(pipe, int(replayed))
+    return replayed
 
 
 def relay_notifications(pipe: Pipeline) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from tem_sim.pipeline.failures import DATABASE_FAILURES
 from tem_sim.pipeline.lifecycle import Submission
 from tem_sim.pipeline.shedding import Overloaded
 from tem_sim.pipeline.tasks import Pipeline, submit_events
+from tem_sim.scenario.load import CLIENT_RETRY_S, DOUBLE_SUBMIT_S, Load
 from tem_sim.sim.kernel import Node
-from tem_sim.sim.task_run import DATABASE_FAILURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from tem_sim.pipeline.ports import Random
     from tem_sim.scenario.models import Scenario
     from tem_sim.scenario.streams import Streams
-
-# How long a client waits before it repeats a request, and before a double click sends the same one again.
-CLIENT_RETRY_S = 1.0
-DOUBLE_SUBMIT_S = 0.1
 
 
 @dataclass(slots=True)
@@ -61,10 +57,10 @@ class Api:
     _sent: int = 0
     _open: list[Request] = field(default_factory=list)
     _to_send: int = 0
-    _kinds: Callable[[float], str] = field(init=False)
+    _load: Load = field(init=False)
 
     def __post_init__(self) -> None:
-        self._kinds = _picker(self.scenario.events.kinds)
+        self._load = Load(self.scenario, self.streams)
 
     @property
     def idle(self) -> bool:
@@ -106,8 +102,8 @@ class Api:
 
     def _send_batches(self, first: int, last: int) -> None:
         """Send the events with these numbers, the last included."""
-        for start in range(first, last + 1, self.scenario.api.batch):
-            self._send(Request(range(start, min(start + self.scenario.api.batch, last + 1))))
+        for numbers in self._load.requests(first, last):
+            self._send(Request(numbers))
 
     def add(self, events: int) -> None:
         """Let clients send so many events now, besides what the scenario says."""
@@ -121,10 +117,9 @@ class Api:
 
     def _submission(self, number: int) -> Submission:
         """Describe the nth arrival: who it is for and of what kind depends on its number and the seed alone."""
-        user = 1 + int(self.streams.uniform("user", number) * self.scenario.users.count)
-        kind = self._kinds(self.streams.uniform("kind", number))
-        pad = "x" * self.scenario.events.payload_bytes
-        submission = Submission(number, f"event-{number}", user, kind, {"pad": pad})
+        load = self._load
+        about = load.key(number), load.user_id(number), load.kind(number)
+        submission = Submission(number, *about, {"pad": load.pad()})
         for change in self.changes:
             submission = change(submission, self._arrived_s(number))
         return submission
@@ -147,9 +142,7 @@ class Api:
             answers = submit_events(self.pipe, submissions, actor=self.node.name)
         except Overloaded as refusal:
             self.refused += len(submissions)
-            # As much again by chance, or all whom one instant refused would come back in another.
-            chance = self.streams.uniform("client-retry", request.numbers[0], request.tries)
-            self._fail(request, refusal.retry_after_s * (1 + chance))
+            self._fail(request, self._load.again_after_s(request.numbers[0], request.tries, refusal.retry_after_s))
             return
         except DATABASE_FAILURES:
             # The server answers 503. Whether the transaction was committed, nobody knows; the key makes it safe to ask.
@@ -166,7 +159,7 @@ class Api:
             self._fail(request)
             return
         self._open.remove(request)
-        twice = [number for number in request.numbers if self._sends_twice(number)] if request.tries == 1 else []
+        twice = self._load.sent_twice(request.numbers) if request.tries == 1 else []
         if twice:
             self._send_later(DOUBLE_SUBMIT_S, Request(twice, tries=1))
 
@@ -178,10 +171,6 @@ class Api:
     def _loses_answer(self) -> bool:
         # One loss must not spare another its draw, so that none moves another's luck.
         return bool(self.answer_losses) and sum(luck.random() < loss for loss, luck in self.answer_losses) > 0
-
-    def _sends_twice(self, event_id: int) -> bool:
-        share = self.scenario.events.duplicate_submits
-        return share > 0 and self.streams.uniform("double-submit", event_id) < share
 
     def _die(self) -> None:
         """Leave every open request unanswered; its client sends it again under the same key."""
@@ -203,15 +192,3 @@ class Api:
 
         self._to_send += 1
         self.node.kernel.call_later(delay_s, send)
-
-
-def _picker(weights: dict[str, float]) -> Callable[[float], str]:
-    """Return a function from a uniform to a kind, by weight."""
-    kinds: Sequence[str] = list(weights)
-    total = sum(weights.values())
-    edges = [edge / total for edge in accumulate(weights.values())]
-
-    def pick(uniform: float) -> str:
-        return next((kind for kind, edge in zip(kinds, edges, strict=True) if uniform < edge), kinds[-1])
-
-    return pick

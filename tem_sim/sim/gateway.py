@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from simpy.events import Event
 
 from tem_sim.pipeline import outbox
+from tem_sim.pipeline.failures import DATABASE_FAILURES
 from tem_sim.pipeline.ports import Notification
 from tem_sim.sim.sockets import Sockets
-from tem_sim.sim.task_run import DATABASE_FAILURES
 from tem_sim.sim.users import User
 
 if TYPE_CHECKING:

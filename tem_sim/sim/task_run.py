@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from tem_sim.pipeline.failures import DATABASE_FAILURES
 from tem_sim.sim.kernel import Kernel
-
-# What a database does to those who use it rightly. A constraint that refuses a row, or a statement that makes no sense,
-# is a bug of the code under simulation, and breaks a run that nobody watches.
-DATABASE_FAILURES = (OperationalError, InternalError, InterfaceError, PoolTimeout)
 
 _T = TypeVar("_T")
 
@@ -25,7 +21,8 @@ def run_task(kernel: Kernel, task: Callable[[], _T]) -> _T | None:
     try:
         result = task()
     except (*DATABASE_FAILURES, IntegrityError) as error:
-        # A watched task fails of it, as under Celery: the checks see what was refused, and who tried it.
+        # A watched task fails of it, as under Celery: the checks see what was refused, and who tried it. A bug of the
+        # code under simulation breaks a run that nobody watches.
         if watch is None and isinstance(error, IntegrityError):
             raise
         kernel.failed_tasks += 1

@@ -72,6 +72,27 @@ def test_an_id_that_another_key_has_is_an_error_and_leaves_nothing_behind(store)
     assert ids(store) == [1]
 
 
+def test_an_id_that_another_key_has_is_replaced_where_another_can_be_had(store):
+    send(store, submission(1), submission(2))
+    spare = iter([2, 7])
+    batch = [submission(3), submission(1, idempotency_key="other"), submission(2)]
+    answers = lifecycle.submit(store, batch, now=0.0, actor="api", another_id=lambda: next(spare))
+    assert answers == [Submitted(3, True, same=True), Submitted(7, True, same=True), Submitted(2, False, same=True)]
+    assert ids(store) == [1, 2, 3, 7]
+
+
+def test_a_store_that_has_every_id_is_an_error(store):
+    send(store, submission(1))
+    with pytest.raises(IntegrityError):
+        lifecycle.submit(store, [submission(1, idempotency_key="x")], now=0.0, actor="api", another_id=lambda: 1)
+
+
+@pytest.mark.parametrize(("first", "again"), [({"n": 1}, {"n": True}), ([0], [False]), (1, 1.5)])
+def test_a_payload_that_only_python_takes_for_the_same_is_another(store, first, again):
+    send(store, submission(1, payload=first))
+    assert send(store, submission(1, payload=again)) == [Submitted(1, created=False, same=False)]
+
+
 def test_an_empty_batch_is_no_error(store):
     assert send(store) == []
 

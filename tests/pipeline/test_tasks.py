@@ -27,6 +27,7 @@ from tem_sim.pipeline.tasks import (
     MAX_ERROR_LENGTH,
     process_events_batch,
     relay_notifications,
+    replay_event,
     rescue_lost_events,
     retry_failed_events,
     submit_events,
@@ -73,6 +74,16 @@ def test_ticks_that_find_nothing_wake_nobody(store):
         process_events_batch(pipe, worker="ann"),
     ]
     assert (ticks, pipe.broker.sent) == ([0, 0, 0], [])
+
+
+def test_a_replay_wakes_a_worker_and_one_that_is_refused_wakes_nobody(store):
+    pipe = pipeline(store, replace(SETTINGS, policy=replace(SETTINGS.policy, max_retries=0)), handler=Work(refuse(1)))
+    submit_through(pipe, 1)
+    assert not replay_event(pipe, 1, actor="operator")
+    process_events_batch(pipe, worker="ann")
+    assert statuses(store) == ["EXTINCT"]
+    assert replay_event(pipe, 1, actor="operator")
+    assert (statuses(store), pipe.broker.sent) == (["QUEUED"], [1, 1])
 
 
 def test_what_a_wake_up_announces_is_committed_before_it_is_sent(shared_store):
