@@ -44,7 +44,8 @@ class Process:
         from tem_sim.live.timed_store import TimedStore
         from tem_sim.pipeline.store import make_engine
 
-        return TimedStore(make_engine(self.config.store_url), self.log)
+        application = f"{self.config.name}/{self.name}"
+        return TimedStore(make_engine(self.config.store_url, pre_ping=True, application=application), self.log)
 
     @cached_property
     def redis(self) -> Redis:
