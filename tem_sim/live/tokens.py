@@ -6,8 +6,9 @@ character of it, signs it with another secret, or made it for another purpose, h
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jwt
 
@@ -28,10 +29,14 @@ class BadToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who sent a request: a user, an operator, or both. An operator without a user id is nobody's user."""
+    """Who sent a request: a user, an operator, or both. An operator without a user id is nobody's user.
+
+    A socket stays open for longer than a request takes: `expires_at` (epoch seconds) tells when it must be closed.
+    """
 
     user_id: int | None
     operator: bool = False
+    expires_at: float = field(default=math.inf, compare=False)
 
     def may_see(self, user_id: int) -> bool:
         """Return whether what belongs to this user may be shown to the holder."""
@@ -74,12 +79,12 @@ def holder(secret: str, token: str) -> Holder:
     except jwt.PyJWTError as error:
         # Which part of it is wrong is nothing that a forger should learn.
         raise BadToken("not a token of this system") from error
-    return _holder(claims.get("sub"), claims.get("op"))
+    return _holder(claims.get("sub"), claims.get("op"), float(claims["exp"]))
 
 
-def _holder(subject: object, operator: object) -> Holder:
+def _holder(subject: object, operator: object, expires_at: float) -> Holder:
     user_id = int(subject) if isinstance(subject, str) and subject.isascii() and subject.isdecimal() else None
     named = user_id is not None and 1 <= user_id <= MAX_USER_ID
     if not isinstance(operator, bool) or not (named or (subject is None and operator)):
         raise BadToken("the token names neither a user nor an operator")
-    return Holder(user_id, operator)
+    return Holder(user_id, operator, expires_at)

@@ -1,0 +1,279 @@
+"""A gateway to test on, its Redis and its store, notifications that are owed without a pipeline, and users' clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tem_sim.live.config import HOST, VARIABLE, Limits, LiveConfig, Ports
+from tem_sim.live.own_redis import NoRedisError, OwnRedis
+from tem_sim.live.ports import encoded
+from tem_sim.live.process import Process
+from tem_sim.live.system import free_ports
+from tem_sim.live.tokens import issue
+from tem_sim.pipeline.ports import Notification
+from tem_sim.pipeline.store import open_store
+from tem_sim.pipeline.tables import event_table, notification
+from tem_sim.scenario.models import Scenario
+
+PATIENCE_S = 30.0
+
+
+class RedisServer:
+    """A Redis of the test's own, which can be killed and started."""
+
+    def __init__(self, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._own = OwnRedis(folder, self.port, "secret", durable=False)
+        except NoRedisError as error:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
+        self.url = self._own.url
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._own.command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis answers")
+
+    def _answers(self) -> bool:
+        with suppress(RedisError), Redis.from_url(self.url, socket_timeout=1.0) as client:
+            return bool(client.ping())
+        return False
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    """Yield a Redis that runs, and take it away."""
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+class World:
+    """What a gateway works on. `owe` writes rows of the outbox, as a worker does in the transaction of PROCESSED."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store_url: str,
+        redis_url: str,
+        users: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> None:
+        scenario = {
+            "scenario": "gateway",
+            "arrivals": {"kind": "burst", "events": 1},
+            "users": {"resend_after": "off", **(users or {})},
+        }
+        api, gateway, downstream = free_ports(3)
+        self.config = LiveConfig(
+            name=f"tem-test-{os.getpid()}-{gateway}",
+            folder=folder,
+            scenario_dict=Scenario.model_validate(scenario).resolved(),
+            luck_seed=1,
+            store_url=store_url,
+            redis_url=redis_url,
+            secret="s" * 32,
+            ports=Ports(api=api, gateway=gateway, downstream=downstream),
+            limits=Limits(**(limits or {})),
+        )
+        self.config.save()
+        self.store = open_store(store_url)
+        self.redis = Redis.from_url(redis_url, socket_timeout=5.0)
+
+    def close(self) -> None:
+        self.store.close()
+        self.redis.close()
+
+    def notes(self, user_id: int, *event_ids: int) -> list[Notification]:
+        return [Notification(i, user_id, f"event-{i}-processed", 1_700_000_000.0 + i) for i in event_ids]
+
+    def owe(self, user_id: int, *event_ids: int) -> list[Notification]:
+        notes = self.notes(user_id, *event_ids)
+        with self.store.begin() as connection:
+            for note in notes:
+                made = {"kind": "normal", "payload": {}, "created_at": note.created_at, "user_id": user_id}
+                event = {"id": note.event_id, "idempotency_key": f"event-{note.event_id}", **made}
+                about = {"dedupe_key": note.dedupe_key, "created_at": note.created_at, "user_id": user_id}
+                connection.execute(event_table.insert(), event)
+                connection.execute(notification.insert(), {"event_id": note.event_id, **about})
+        return notes
+
+    def publish(self, *notes: Notification) -> int:
+        """Publish as the relay does; return how many subscribers heard the last one, 0 while Redis is away."""
+        heard = 0
+        with suppress(RedisError):
+            for note in notes:
+                heard = int(self.redis.publish(self.config.channel, encoded(note)))
+        return heard
+
+    def tell(self, user_id: int, *event_ids: int) -> int:
+        return self.publish(*self.owe(user_id, *event_ids))
+
+    def owed(self) -> list[int]:
+        with self.store.begin() as connection:
+            unacked = select(notification.c.event_id).where(notification.c.acked_at.is_(None))
+            return sorted(connection.execute(unacked).scalars())
+
+    def log(self, event: str, node: str = "gateway") -> list[dict[str, Any]]:
+        from tem_sim.live.logs import lines
+
+        return [line for line in lines(self.config.log_file(node)) if line["event"] == event]
+
+    def token(self, user_id: int, **how: Any) -> str:
+        return issue(self.config.secret, user_id=user_id, **how)
+
+
+@asynccontextmanager
+async def gateway_in(world: World) -> AsyncIterator[Any]:
+    """Run a gateway in the test's own loop, and yield it once it is subscribed."""
+    from tem_sim.live.gateway.server import Gateway
+
+    process = Process("gateway", world.config)
+    gateway = Gateway(process)
+    async with gateway.running():
+        await until(world.config.ready_file("gateway").exists, "the gateway is ready")
+        yield gateway
+    process.store.close()
+    world.config.ready_file("gateway").unlink()
+
+
+class GatewayProcess:
+    """A gateway as a child process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        ready = self._world.config.ready_file("gateway")
+        ready.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tem_sim.live.node", "gateway"],
+            env={**os.environ, VARIABLE: str(self._world.config.file)},
+        )
+        wait_until(ready.exists, "the gateway is ready")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self.signal(signal.SIGTERM)
+        return self._process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def gateway_process(world: World) -> Iterator[GatewayProcess]:
+    """Yield a gateway that is ready, and take it away."""
+    process = GatewayProcess(world)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+class Client:
+    """A user's client on one socket: keeps what it gets, and acknowledges it unless told not to."""
+
+    def __init__(self, socket: ClientConnection, acks: bool = True) -> None:
+        self.socket = socket
+        self.acks = acks
+        self.messages: list[dict[str, Any]] = []
+
+    @property
+    def got(self) -> list[int]:
+        return [message["event_id"] for message in self.messages if message["type"] == "notification"]
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def read(self) -> None:
+        """Read until the socket is closed."""
+        with suppress(ConnectionClosed):
+            async for frame in self.socket:
+                message = json.loads(frame)
+                self.messages.append(message)
+                if message["type"] == "notification" and self.acks:
+                    await self.say(type="ack", event_id=message["event_id"])
+
+
+@asynccontextmanager
+async def client_of(
+    world: World, user_id: int, *, acks: bool = True, reads: bool = True, **options: Any
+) -> AsyncIterator[Client]:
+    """Connect a user, wait for the welcome, and read in the background."""
+    async with connect(world.config.gateway_url, **{"compression": None, **options}) as socket:
+        client = Client(socket, acks)
+        await client.say(type="hello", token=world.token(user_id))
+        client.messages.append(json.loads(await socket.recv()))
+        assert client.messages[0]["type"] == "welcome", client.messages
+        reading = asyncio.create_task(client.read()) if reads else None
+        try:
+            yield client
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+
+async def until(true: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> None:
+    """Wait until something is true; fail when it does not become so."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def wait_until(true: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> None:
+    """Wait until something is true, outside of a loop."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s:g} s: {what}"
+        time.sleep(0.02)
+
+
+def status_of(world: World) -> dict[str, int]:
+    """Return what the gateway says of itself."""
+    import httpx
+
+    answer = httpx.get(f"http://{HOST}:{world.config.ports.gateway}/status")
+    assert answer.headers["content-type"] == "application/json"
+    return dict(answer.json())
