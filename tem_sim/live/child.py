@@ -9,11 +9,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tem_sim.live.warden import Warden, signal_group
 
 State = Literal["down", "starting", "up", "paused"]
+
+
+class NodeState(NamedTuple):
+    """What a node is at a moment; `for_s` tells since how long its process runs, or is gone."""
+
+    name: str
+    state: State
+    pid: int | None
+    restarts: int
+    for_s: float
 
 
 @dataclass
@@ -54,6 +64,10 @@ class Child:
         if not self._was_ready:
             self._was_ready = self.is_ready(self._process.pid)
         return "up" if self._was_ready else "starting"
+
+    def at_present(self) -> NodeState:
+        """Return what it is at present, with how often it was started again."""
+        return NodeState(self.name, self.state, self.pid, max(0, self.starts - 1), time.monotonic() - self.since)
 
     def start(self) -> None:
         """Start it, unless it runs."""

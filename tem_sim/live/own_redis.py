@@ -27,6 +27,17 @@ loglevel warning
 """
 
 
+def redis_server() -> str:
+    """Return where the server's program is; raise `NoRedisError`, with what to do about it, where there is none."""
+    found = shutil.which("redis-server")
+    if found is None:
+        raise NoRedisError(
+            "redis-server is not on PATH; install it (Debian and Ubuntu: apt install redis-server, macOS: "
+            "brew install redis), or name a Redis that runs: --redis redis://host:6379/0"
+        )
+    return found
+
+
 class OwnRedis:
     """The files of one Redis server, and how to start it.
 
@@ -35,12 +46,7 @@ class OwnRedis:
     """
 
     def __init__(self, folder: Path, port: int, password: str, *, durable: bool) -> None:
-        found = shutil.which("redis-server")
-        if found is None:
-            raise NoRedisError(
-                "redis-server is not on PATH; install it (Debian and Ubuntu: apt install redis-server, macOS: "
-                "brew install redis), or name a Redis that runs: --redis redis://host:6379/0"
-            )
+        found = redis_server()
         self._data = folder / "redis"
         self._data.mkdir(parents=True, exist_ok=True)
         self.url = f"redis://:{password}@{HOST}:{port}/0"

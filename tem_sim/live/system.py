@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tem_sim.live.child import Child
+from tem_sim.live.child import Child, NodeState
 from tem_sim.live.config import HOST, VARIABLE, LiveConfig, Pool, Ports
 from tem_sim.live.logs import Log
-from tem_sim.live.own_redis import OwnRedis
+from tem_sim.live.own_redis import OwnRedis, redis_server
 from tem_sim.live.warden import Warden, wait_until_gone
 
 if TYPE_CHECKING:
@@ -40,22 +40,29 @@ class SystemBrokeError(Exception):
 class System:
     """One live system. Use it as a context: whatever happens inside, nothing of it is left behind.
 
-    `store_url` names a store whose tables are there already. Without `redis_url` it has a Redis of its own. The folder
-    with its config and logs goes with it, unless one is given or `keep_folder` is set.
+    `store_url` names a store whose tables are there by the time it starts; a file in its folder when left out. Without
+    `redis_url` it has a Redis of its own. The folder with its config and logs goes with it, unless one is given or
+    `keep_folder` is set; logs are kept that go to a folder of their own, `logs`.
     """
 
     def __init__(
         self,
         scenario: Scenario,
         *,
-        store_url: str,
+        store_url: str | None = None,
         redis_url: str | None = None,
         luck_seed: int | None = None,
         pool: Pool = "prefork",
         folder: Path | None = None,
+        logs: Path | None = None,
         ports: Ports | None = None,
         durable_redis: bool | None = None,
     ) -> None:
+        # What may fail comes before what would have to be removed.
+        if not redis_url:
+            redis_server()
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
         self.keep_folder = folder is not None
         self.folder = Path(tempfile.mkdtemp(prefix="tem-sim-live-")) if folder is None else folder
         durable = scenario.broker.durable if durable_redis is None else durable_redis
@@ -68,12 +75,14 @@ class System:
             folder=self.folder,
             scenario_dict=scenario.resolved(),
             luck_seed=secrets.randbits(32) if luck_seed is None else luck_seed,
-            store_url=store_url,
+            store_url=store_url or f"sqlite:///{self.folder / 'store.db'}",
             redis_url=redis_url or (self.redis.url if self.redis else ""),
             secret=secrets.token_hex(32),
             ports=ports or Ports(api=three[0], gateway=three[1], downstream=three[2]),
             pool=pool,
         )
+        if logs is not None:
+            (self.folder / "logs").symlink_to(logs.resolve(), target_is_directory=True)
         self.config.save()
         self.log = Log(self.config.log_file("system"), "system")
         self.children: dict[str, Child] = {}
@@ -172,6 +181,11 @@ class System:
         for child in children:
             child.ended(max(0.0, until - time.monotonic()))
             child.kill()
+
+    def nodes(self) -> list[NodeState]:
+        """Return what every node is at present, in the order in which they are started."""
+        with self._lock:
+            return [child.at_present() for child in self.children.values()]
 
     # --- what can be done to a node
 
