@@ -80,8 +80,18 @@ def nodes(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
 
 def database_clients(workers: int, faults: Iterable[AnyFault]) -> tuple[str, ...]:
     """Return the names of the nodes that have connections to the database."""
-    named = [f"worker-{n}" for n in range(1, workers + 1)]
-    return (*named, "beat", *more_beats(faults), "api", "gateway")
+    return (*_workers(workers), "beat", *more_beats(faults), "api", "gateway")
+
+
+def struck_nodes(target: str, workers: int, faults: Iterable[AnyFault]) -> list[str]:
+    """Return the names of the nodes that a fault's target means."""
+    everybody = [*_workers(workers), "beat", "api", "gateway"]
+    groups = {"workers": _workers(workers), "*": everybody, "database": [*everybody, *more_beats(faults)]}
+    return groups.get(target, [target])
+
+
+def _workers(count: int) -> list[str]:
+    return [f"worker-{number}" for number in range(1, count + 1)]
 
 
 def more_beats(faults: Iterable[AnyFault]) -> tuple[str, ...]:

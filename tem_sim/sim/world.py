@@ -22,8 +22,9 @@ from tem_sim.pipeline.states import TERMINAL
 from tem_sim.pipeline.tables import event_table, notification, processing_state
 from tem_sim.pipeline.tasks import Pipeline
 from tem_sim.scenario.arrivals import arrival_times
+from tem_sim.scenario.faults.log import FaultLog
 from tem_sim.scenario.models import Scenario
-from tem_sim.scenario.rules import more_beats
+from tem_sim.scenario.rules import more_beats, struck_nodes
 from tem_sim.scenario.streams import Streams
 from tem_sim.sim.api import Api
 from tem_sim.sim.bar import Progress, watched
@@ -198,13 +199,7 @@ class World:
 
     def targets(self, target: str) -> list[str]:
         """Return the names of the nodes that a fault's target means."""
-        if target == "workers":
-            return list(self.workers)
-        if target == "database":
-            return [*self.targets("*"), *more_beats(self.scenario.faults)]
-        if target == "*":
-            return [*self.workers, "beat", "api", "gateway"]
-        return [target]
+        return struck_nodes(target, self.scenario.workers.count, self.scenario.faults)
 
     def kill(self, name: str) -> None:
         """Kill a node as SIGKILL does; once all faults are over, nobody does."""

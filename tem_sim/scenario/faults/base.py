@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, WithJsonSchema, model_validator
 
 from tem_sim.pipeline.ports import EDGES
 from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.quantities import Duration, Off, PositiveCount, PositiveDuration, PositiveRate
+
+if TYPE_CHECKING:
+    from tem_sim.pipeline.ports import Random
 
 CLOCKED = ("worker", "beat", "api", "gateway")
 
@@ -91,6 +96,21 @@ class Triggered(Model):
         """Return when the last strike, which lasts so long, is over; None where nobody knows."""
         last_s = self.until_s if self.rate_per_s is not None else self.at_s
         return None if last_s is None else last_s + lasts_s
+
+    def random_times(self, luck: Random, horizon_s: float) -> Iterator[float]:
+        """Yield the times at which it strikes with its rate, each drawn when it is asked for.
+
+        Between two of them whoever inflicts it makes one draw of the same luck for whom it strikes, dead or not, so
+        that the times never depend on what the strikes did.
+        """
+        assert self.rate_per_s is not None
+        until_s = horizon_s if self.until_s is None else self.until_s
+        at_s = self.start_s
+        while True:
+            at_s -= math.log(1.0 - luck.random()) / self.rate_per_s
+            if at_s >= until_s:
+                return
+            yield at_s
 
     def when(self) -> str:
         """Say when it happens."""

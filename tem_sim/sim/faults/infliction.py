@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tem_sim.sim.faults.log import Activation
+from tem_sim.scenario.faults.log import Activation
 from tem_sim.sim.kernel import Node
 from tem_sim.sim.ports import Strike
 
@@ -94,20 +94,19 @@ class Infliction:
             act(node)
 
     def _strike_at_random(self, act: Callable[[Node], None]) -> None:
-        kernel, fault = self.world.kernel, self.fault
-        until_s = self.world.scenario.horizon_s if fault.until_s is None else fault.until_s
+        kernel = self.world.kernel
+        times_s = self.fault.random_times(self.luck, self.world.scenario.horizon_s)
 
-        def next_strike(after_s: float) -> None:
-            at_s = after_s - math.log(1.0 - self.luck.random()) / fault.rate_per_s
-            if at_s < until_s:
-                kernel.call_later(at_s - kernel.now, lambda: strike(at_s))
+        def next_strike() -> None:
+            at_s = next(times_s, None)
+            if at_s is not None:
+                kernel.call_later(at_s - kernel.now, strike)
 
-        def strike(at_s: float) -> None:
+        def strike() -> None:
             nodes = self.nodes()
-            # One draw per strike, dead targets or not, so that the times never depend on what the strikes did.
             node = nodes[int(self.luck.random() * len(nodes))]
             if node.alive:
                 act(node)
-            next_strike(at_s)
+            next_strike()
 
-        next_strike(fault.start_s)
+        next_strike()

@@ -8,9 +8,9 @@ from tem_sim.sim.kernel import Node
 
 if TYPE_CHECKING:
     from tem_sim.pipeline.ports import ClaimedEvent
+    from tem_sim.scenario.faults.log import Activation
     from tem_sim.scenario.faults.process import OutOfMemory, WorkerDeath, WorkerPause, WorkerSlow, WorkerStop
     from tem_sim.sim.faults.infliction import Infliction
-    from tem_sim.sim.faults.log import Activation
 
 
 def worker_death(at: Infliction, fault: WorkerDeath) -> None:
