@@ -34,7 +34,6 @@ from tem_sim.sim.database import Database
 from tem_sim.sim.dependency import Dependency
 from tem_sim.sim.faults.inflict import INFLICT
 from tem_sim.sim.faults.infliction import Infliction
-from tem_sim.scenario.faults.log import FaultLog
 from tem_sim.sim.fence import fenced
 from tem_sim.sim.gateway import Gateway
 from tem_sim.sim.kernel import Kernel
