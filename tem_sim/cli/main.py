@@ -18,6 +18,7 @@ from tem_sim.cli.baseline import baseline, check
 from tem_sim.cli.compare import compare
 from tem_sim.cli.console import BROKE, complain, mend_streams, write
 from tem_sim.cli.hunt import hunt
+from tem_sim.cli.live import live
 from tem_sim.cli.policies import policies
 from tem_sim.cli.races import races
 from tem_sim.cli.report import report
@@ -100,3 +101,4 @@ for _command in COMMANDS:
     app.command()(_command)
 app.add_typer(study)
 app.add_typer(baseline)
+app.add_typer(live)
