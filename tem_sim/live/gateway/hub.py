@@ -45,7 +45,7 @@ class Hub:
     def admitted(self) -> Iterator[None]:
         """Count a socket for as long as it is open; raise `RefusedError` when there are too many."""
         if self._sockets >= self._limits.sockets:
-            raise RefusedError(Close.TOO_MANY, f"the gateway has {self._limits.sockets} sockets and takes no more")
+            raise _too_many("the gateway", self._limits.sockets)
         self._sockets += 1
         try:
             yield
@@ -57,9 +57,7 @@ class Hub:
         """Deliver to a connection while the block runs; raise `RefusedError` when its user has too many."""
         mine = self._by_user[connection.user_id]
         if len(mine) >= self._limits.sockets_per_user:
-            raise RefusedError(
-                Close.TOO_MANY, f"you have {self._limits.sockets_per_user} sockets open: close one of them first"
-            )
+            raise _too_many("this user", self._limits.sockets_per_user)
         mine.add(connection)
         try:
             yield
@@ -80,3 +78,7 @@ class Hub:
             if connection in self:
                 found[connection.user_id].append(connection)
         return dict(sorted(found.items()))
+
+
+def _too_many(who: str, limit: int) -> RefusedError:
+    return RefusedError(Close.TOO_MANY, f"{who} has {limit} sockets, as many as are allowed")
