@@ -31,6 +31,7 @@ from tem_sim.pipeline.preset_formulas import (
 )
 from tem_sim.pipeline.preset_pairs import Dramatiq
 from tem_sim.pipeline.presets import PRESETS
+from tem_sim.pipeline.scaled import Scaled
 
 GROWTHS = (
     Fixed(3.0),
@@ -61,6 +62,8 @@ VARIED = [
     Resilience4j(initial_ms=3, multiplier=1.3, max_ms=7),
     Rq(intervals_s=(5.0,), max_retries=3),
     Urllib3(backoff_jitter_s=2.0, backoff_max_s=5.0),
+    Scaled(PRESETS["sidekiq"].policy, 0.1),
+    Scaled(PRESETS["aws-decorrelated"].policy, 3.0),
 ]
 ALL = [*COMPOSED, *VARIED, *(preset.policy for preset in PRESETS.values())]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ from tem_sim.foreign.imports import ForeignError
 from tem_sim.pipeline import growth as growths
 from tem_sim.pipeline import jitter as jitters
 from tem_sim.pipeline.backoff import Backoff, Policy
+from tem_sim.pipeline.scaled import Scaled
 from tem_sim.scenario.base import Broken, Model, broken_rules
 from tem_sim.scenario.errors import did_you_mean
 from tem_sim.scenario.quantities import (
@@ -40,9 +41,12 @@ from tem_sim.scenario.quantities import (
     Power,
     Some,
     Switch,
+    Weight,
     positive_duration_s,
     whole,
 )
+
+SCALE = "What its own delays and its own limits of time are multiplied by; those given here are not."
 
 # --- jitters
 
@@ -279,6 +283,7 @@ class PresetBackoff(Model):
     cap_s: Annotated[float | Literal["off"] | None, _OrOff(positive_duration_s, "positive_duration")] = Field(
         None, alias="cap", description="The longest wait, for presets that have one; the preset's own when left out."
     )
+    scale: Weight = Field(1.0, description=SCALE)
 
     limits: ClassVar[tuple[str, ...]] = ("max_retries", "budget_s", "cap_s")
 
@@ -286,8 +291,7 @@ class PresetBackoff(Model):
         """Return the preset's policy with the limits given here."""
         from tem_sim.pipeline.presets import preset_policy
 
-        given = {name: getattr(self, name) for name in self.limits if getattr(self, name) is not None}
-        return preset_policy(self.preset, **{n: None if value == "off" else value for n, value in given.items()})
+        return _scaled(preset_policy(self.preset, **_given(self, self.limits)), self.scale)
 
     @model_validator(mode="after")
     def _makes_a_policy(self) -> PresetBackoff:
@@ -323,15 +327,15 @@ class ImportedBackoff(Model):
         description="Time from the submit, or the last replay, within which a retry must start, `off` for no limit; "
         "the policy's own when left out.",
     )
+    scale: Weight = Field(1.0, description=SCALE)
 
     def policy(self) -> Policy:
         """Return the policy, imported and tried out; ForeignError when it cannot be used."""
         from tem_sim.foreign.imports import imported
         from tem_sim.foreign.policies import policy_from
 
-        given = {name: getattr(self, name) for name in ("max_retries", "budget_s") if getattr(self, name) is not None}
-        limits = {name: None if value == "off" else value for name, value in given.items()}
-        return policy_from(imported(self.import_path), self.import_path, args=self.args, **limits)
+        limits = _given(self, ("max_retries", "budget_s"))
+        return _scaled(policy_from(imported(self.import_path), self.import_path, args=self.args, **limits), self.scale)
 
     @model_validator(mode="after")
     def _makes_a_policy(self) -> ImportedBackoff:
@@ -341,6 +345,19 @@ class ImportedBackoff(Model):
             hint = did_you_mean(error.word, error.known) if error.word else _preset_meant(self.import_path)
             raise broken_rules("backoff", [Broken(("import",), str(error), self.import_path, hint)]) from None
         return self
+
+
+def _given(model: PresetBackoff | ImportedBackoff, limits: Sequence[str]) -> dict[str, Any]:
+    """Return the limits that are given, None for `off`, in the policy's own unit of time."""
+    given = {name: getattr(model, name) for name in limits if getattr(model, name) is not None}
+    return {
+        name: None if value == "off" else value / model.scale if name.endswith("_s") else value
+        for name, value in given.items()
+    }
+
+
+def _scaled(policy: Policy, scale: float) -> Policy:
+    return policy if scale == 1 else Scaled(policy, scale)
 
 
 def _preset_meant(path: str) -> str:

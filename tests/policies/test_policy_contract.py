@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_catalogue import ALL, CAPS, COMPOSED, GROWTHS, any_policy
 
-from tem_sim.pipeline import backoff, preset_formulas, preset_pairs
+from tem_sim.pipeline import backoff, preset_formulas, preset_pairs, scaled
 from tem_sim.pipeline.backoff import MAX_DELAY_S, Backoff, Decorrelated, Full, describe
 
 DRAWS = 200_000
@@ -62,7 +62,7 @@ def test_one_previous_delay_may_stand_for_all_events(policy, retry, seed, previo
 @settings(deadline=None)
 @given(any_policy())
 def test_a_policy_is_a_value_that_its_repr_pastes(policy):
-    names = {**vars(backoff), **vars(preset_formulas), **vars(preset_pairs)}
+    names = {**vars(backoff), **vars(preset_formulas), **vars(preset_pairs), **vars(scaled)}
     pasted = eval(repr(policy), names)
     assert pasted == policy
     assert hash(pasted) == hash(policy)
