@@ -45,6 +45,15 @@ class Limits(BaseModel):
     # How long a socket may take to read what was sent before it is closed as too slow.
     slow_after_s: float = 10.0
 
+    @staticmethod
+    def of(scenario: Scenario) -> Limits:
+        """Return the limits under which all that a scenario sends is taken."""
+        usual = Limits()
+        # A few bytes more than its padding are in each payload.
+        payloads = [scenario.events.payload_bytes, *(getattr(one, "payload_bytes", 0) for one in scenario.faults)]
+        most = max(usual.payload_bytes, max(payloads) + 1024)
+        return usual.model_copy(update={"payload_bytes": most, "batch": max(usual.batch, scenario.api.batch)})
+
 
 class LiveConfig(BaseModel):
     """One live system: its parts, where they are, and the scenario that says how they behave.

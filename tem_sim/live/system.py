@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tem_sim.live.child import Child, NodeState
-from tem_sim.live.config import HOST, VARIABLE, LiveConfig, Pool, Ports
+from tem_sim.live.config import HOST, VARIABLE, Limits, LiveConfig, Pool, Ports
 from tem_sim.live.logs import Log
 from tem_sim.live.own_redis import OwnRedis, redis_server
 from tem_sim.live.warden import Warden, wait_until_gone
@@ -79,6 +79,7 @@ class System:
             redis_url=redis_url or (self.redis.url if self.redis else ""),
             secret=secrets.token_hex(32),
             ports=ports or Ports(api=three[0], gateway=three[1], downstream=three[2]),
+            limits=Limits.of(scenario),
             pool=pool,
         )
         if logs is not None:
