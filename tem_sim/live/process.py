@@ -60,6 +60,7 @@ class Process:
     def pipeline(self) -> Pipeline:
         """The pipeline with this process's ports."""
         from tem_sim.live.celery_app import make_app, wake_task
+        from tem_sim.live.failpoints import failpoints
         from tem_sim.live.handler import DownstreamHandler
         from tem_sim.live.ports import CeleryBroker, RedisPublisher, WallClock
         from tem_sim.pipeline.tasks import Pipeline
@@ -73,6 +74,7 @@ class Process:
             broker=CeleryBroker(wake_task(make_app(self.config)), self.log),
             publisher=RedisPublisher(self.redis, self.config.channel, self.log),
             handler=DownstreamHandler(self.config, self.log),
+            failpoints=failpoints(self.config),
         )
 
     def is_ready(self) -> None:

@@ -104,7 +104,8 @@ class System:
         """Add a node, such as a second scheduler, that is down until it is started."""
         file = self.config.ready_file(name)
         command = [sys.executable, "-m", "tem_sim.live.node", name]
-        self._add(name, command, lambda pid: file.exists() and file.read_text(encoding="utf-8") == str(pid))
+        with self._lock:
+            self._add(name, command, lambda pid: file.exists() and file.read_text(encoding="utf-8") == str(pid))
 
     def _add(self, name: str, command: Sequence[str], is_ready: object) -> None:
         output = self.folder / "logs" / f"{name}.out"

@@ -35,6 +35,15 @@ class Places:
         listed = entry.tree.items if entry is not None and isinstance(entry.tree, Items) else ()
         return next((item.spot for item in listed if isinstance(item, Leaf) and item.value == check), self.name)
 
+    def fault(self, index: int, *keys: str) -> Spot:
+        """The place of a fault, or of a setting of it; the fault itself where that is left out."""
+        held = self.tree.entries.get("faults")
+        if held is None or not isinstance(held.tree, Items) or index >= len(held.tree.items):
+            return self.name
+        item = held.tree.items[index]
+        entry = item.entries.get(keys[0]) if keys and isinstance(item, Table) else None
+        return item.spot if entry is None else entry.tree.spot
+
     def _entry(self, section: str, key: str) -> Entry | None:
         held = self.tree.entries.get(section)
         table: Tree | None = None if held is None else held.tree

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from tem_sim.scenario.base import Model
 from tem_sim.scenario.distributions import Constant, Distribution, Exponential
 from tem_sim.scenario.quantities import Duration, Fraction, Off, PositiveDuration, whole
+
+if TYPE_CHECKING:
+    from tem_sim.scenario.streams import Streams
 
 MAX_USERS = 1_000_000
 
@@ -46,3 +49,7 @@ class Users(Model):
         description="When the gateway sends again, on the same socket, what the user has not acknowledged; `off` for "
         "only when the user connects again.",
     )
+
+    def some(self, fraction: float, streams: Streams, *luck: str | int) -> list[int]:
+        """Return a share of all users, from 1, by a luck of that name that goes by the user alone."""
+        return [user for user in range(1, self.count + 1) if streams.uniform(*luck, user) < fraction]

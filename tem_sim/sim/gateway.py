@@ -109,7 +109,7 @@ class Gateway:
 
     def some_users(self, fraction: float, *luck: str | int) -> list[User]:
         """Return a share of all users, by a luck that goes by the user alone."""
-        return [u for u in self.users.values() if self.streams.uniform(*luck, u.user_id) < fraction]
+        return [self.users[user] for user in self.model.some(fraction, self.streams, *luck)]
 
     def dial_again(self, users: Iterable[User], within_s: float = RECONNECT_WITHIN_S) -> None:
         """Let those of these users who want a connection and have none dial, each after its own short while."""

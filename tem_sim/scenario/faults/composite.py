@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 # What the parts of a composite may be.
 Part: TypeAlias = BrokerRestart | ClockSkew | DatabaseSlow | WorkerDeath | WorkerPause | WorkerStop
+
+
+class Composite(Protocol):
+    """A fault that knows its parts, once it is known who its targets are."""
+
+    def parts(self, names: Sequence[str], luck: Random) -> list[Part]:
+        """Return its parts, each with its time."""
+        ...
 
 
 def _shuffled(names: Sequence[str], luck: Random) -> list[str]:

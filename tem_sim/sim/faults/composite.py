@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tem_sim.sim.faults.infliction import Infliction
 
 if TYPE_CHECKING:
-    from tem_sim.pipeline.ports import Random
-    from tem_sim.scenario.faults.composite import Correlated, MetastableKick, Part
-
-
-class Composite(Protocol):
-    """A fault that knows its parts, once it is known who its targets are."""
-
-    def parts(self, names: Sequence[str], luck: Random) -> list[Part]:
-        """Return its parts, each with its time."""
-        ...
+    from tem_sim.scenario.faults.composite import Composite, Correlated, MetastableKick, Part
 
 
 def in_parts(at: Infliction, fault: Composite) -> None:
