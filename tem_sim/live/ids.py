@@ -11,8 +11,8 @@ APIs that take in 1 000 events a second each, all day and night, that is one suc
 that is restarted, in its next second, one restart in 2 000. (Ids of 53 random bits would rather clash with what the
 store holds, ever more as it grows: beside 10^9 events, about one in 10^7 of those that are new.)
 
-It need not never happen: the store refuses an id that it has, and the event gets another one, in the same request
-(`another_id` of `lifecycle.submit`). Idempotency is by key and never by id, so that no clash answers for another's event.
+It may happen: the store refuses an id that it has, and the event gets another one, in the same request (`another_id` of
+`lifecycle.submit`). Idempotency is by key and never by id, so that no clash answers for another's event.
 """
 
 from __future__ import annotations

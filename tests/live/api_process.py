@@ -1,0 +1,74 @@
+"""An Event API to test: its process's file, its app over real stores and a real Redis, and tokens for it."""
+
+import socket
+from contextlib import closing, contextmanager
+
+import httpx
+from sqlalchemy import make_url
+from starlette.testclient import TestClient
+
+from tem_sim.live.api.app import create_app
+from tem_sim.live.api.indexes import create_indexes
+from tem_sim.live.config import HOST, Limits, LiveConfig, Ports
+from tem_sim.live.process import Process
+from tem_sim.live.tokens import issue
+from tem_sim.pipeline.store import open_store
+
+SECRET = "the secret of one test's system, and of no other"
+EVENT = {"kind": "normal", "payload": {"n": 1}}
+
+
+def free_port():
+    with closing(socket.socket()) as listening:
+        listening.bind((HOST, 0))
+        return listening.getsockname()[1]
+
+
+def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, name="api"):
+    """Save the file of a system that has an API, and return the API's process; the store's tables are made."""
+    open_store(store_url).close()
+    config = LiveConfig(
+        name=f"tem-test-{free_port()}",
+        folder=folder,
+        scenario_dict={
+            "scenario": "api",
+            "arrivals": {"kind": "constant", "rate": "1/s", "duration": "1s"},
+            "pipeline": pipeline or {},
+        },
+        luck_seed=1,
+        store_url=store_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        ports=Ports(api=free_port(), gateway=free_port(), downstream=free_port()),
+        limits=Limits(**(limits or {})),
+    )
+    config.save()
+    return Process(name, config)
+
+
+def bearer(user_id=7, *, operator=False, **how):
+    return {"Authorization": f"Bearer {issue(SECRET, user_id=user_id, operator=operator, **how)}"}
+
+
+OPERATOR = bearer(None, operator=True)
+
+
+def post(client, key="key-1", event=EVENT, **how):
+    headers = {**bearer(), "Idempotency-Key": key, **how.pop("headers", {})}
+    return client.post("/events", json=event, headers=headers, **how)
+
+
+@contextmanager
+def serving(process):
+    """Yield a client of the app, without a server between."""
+    with TestClient(create_app(process), base_url="http://api", raise_server_exceptions=False) as client:
+        yield client
+
+
+def without_patience(url, wait_s=0.3):
+    """Return a store's URL that waits for locks only so long."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return f"{url}?timeout={wait_s}"
+    options = f"{parsed.query['options']} -clock_timeout={int(wait_s * 1000)}"
+    return parsed.update_query_dict({"options": options}).render_as_string(hide_password=False)
