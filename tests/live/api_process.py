@@ -1,14 +1,14 @@
 """An Event API to test: its process's file, its app over real stores and a real Redis, and tokens for it."""
 
 import socket
+import threading
+import time
 from contextlib import closing, contextmanager
 
 import httpx
 from sqlalchemy import make_url
-from starlette.testclient import TestClient
 
-from tem_sim.live.api.app import create_app
-from tem_sim.live.api.indexes import create_indexes
+from tem_sim.live.api.server import make_server
 from tem_sim.live.config import HOST, Limits, LiveConfig, Ports
 from tem_sim.live.process import Process
 from tem_sim.live.tokens import issue
@@ -32,7 +32,7 @@ def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, na
         folder=folder,
         scenario_dict={
             "scenario": "api",
-            "arrivals": {"kind": "constant", "rate": "1/s", "duration": "1s"},
+            "arrivals": {"kind": "burst", "at": "1s", "events": 1},
             "pipeline": pipeline or {},
         },
         luck_seed=1,
@@ -60,9 +60,20 @@ def post(client, key="key-1", event=EVENT, **how):
 
 @contextmanager
 def serving(process):
-    """Yield a client of the app, without a server between."""
-    with TestClient(create_app(process), base_url="http://api", raise_server_exceptions=False) as client:
-        yield client
+    """Run the process's server in a thread, and yield a client of it."""
+    server = make_server(process)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not process.config.ready_file(process.name).exists():
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.005)
+        with httpx.Client(base_url=process.config.api_url, timeout=30, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+        process.config.ready_file(process.name).unlink(missing_ok=True)
 
 
 def without_patience(url, wait_s=0.3):

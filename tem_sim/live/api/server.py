@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 from tem_sim.live.api.app import create_app
 from tem_sim.live.config import HOST
@@ -25,6 +26,12 @@ def serve(process: Process) -> None:
     """Be the API, until SIGTERM."""
     # The server hands the signal on when it has come to its end; and it may come before it listens to it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    make_server(process).run()
+
+
+def make_server(process: Process) -> uvicorn.Server:
+    """Return the server of a process's API."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         create_app(process),
         host=HOST,
@@ -38,7 +45,7 @@ def serve(process: Process) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         lifespan="on",
     )
-    _Server(config, process).run()
+    return _Server(config, process)
 
 
 class _Server(uvicorn.Server):
