@@ -227,9 +227,9 @@ class Clients:
         """Abort these users' sockets; they do not dial before `dial_again`. Return how many were connected."""
         return self._on_all(users, Client.drop)
 
-    def dial_again(self, users: Iterable[int], within_s: float = RECONNECT_WITHIN_S) -> int:
+    def dial_again(self, users: Iterable[int], within_s: float = RECONNECT_WITHIN_S) -> None:
         """Let these users dial, each after its own short while."""
-        return self._on_all(users, lambda client: client.let_dial(within_s))
+        self._on_all(users, lambda client: client.let_dial(within_s))
 
     def take_offline(self, users: Sequence[int], noticed: bool) -> int:
         """Take these users off the network; with their sockets, or so that the gateway believes in them still.
@@ -238,13 +238,13 @@ class Clients:
         """
         return self._on_all(users, Client.go_offline if noticed else Client.go_dark)
 
-    def bring_online(self, users: Iterable[int], within_s: float = RECONNECT_WITHIN_S) -> int:
+    def bring_online(self, users: Iterable[int], within_s: float = RECONNECT_WITHIN_S) -> None:
         """Let these users reach the network again; a dead socket stays what it is until the gateway closes it."""
-        return self._on_all(users, lambda client: client.go_online(within_s))
+        self._on_all(users, lambda client: client.go_online(within_s))
 
-    def slow_down(self, users: Iterable[int], read_every_s: float | None) -> int:
+    def slow_down(self, users: Iterable[int], read_every_s: float | None) -> None:
         """Let these users read one message every so often; None for none at all."""
-        return self._on_all(users, lambda client: client.slow_down(read_every_s))
+        self._on_all(users, lambda client: client.slow_down(read_every_s))
 
     def speed_up(self, users: Iterable[int]) -> int:
         """Let these users read as they used to; return how many messages are known to have waited for them."""

@@ -243,7 +243,7 @@ class LoadGenerator:
         assert self._loop is not None
         took_s = round(self._loop.time() - began, 6)
         self._log.note(
-            "request", first=request.numbers[0], events=len(request.numbers), tries=request.tries, took_s=took_s, **how
+            "posted", first=request.numbers[0], events=len(request.numbers), tries=request.tries, took_s=took_s, **how
         )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tem_sim.live.system import System
     from tem_sim.pipeline.store import Store
     from tem_sim.scenario.models import Scenario
+    from tem_sim.scenario.places import Places
 
 # Called with (seconds so far, horizon in seconds) about once a second.
 Progress = Callable[[float, float], None]
@@ -64,6 +65,7 @@ def run_live(
     from tem_sim.live.system import SystemBrokeError
 
     seed = scenario.seed if seed is None else seed
+    check_live(scenario, store=store, redis=redis, pool=pool)
     with ExitStack() as own:
         system = _system(own, scenario, seed, store, redis, pool, keep)
         play = _Play(scenario, seed, system, progress)
@@ -75,17 +77,48 @@ def run_live(
         return play.read_out()
 
 
+def check_live(
+    scenario: Scenario,
+    *,
+    store: str | None = None,
+    redis: str = "own",
+    pool: Pool = "prefork",
+    places: Places | None = None,
+) -> None:
+    """Raise `ScenarioError` with every fault of a scenario that could not be inflicted on a system like this.
+
+    `places` says where in its file each stands, if it has one.
+    """
+    from tem_sim.live.faults.plan import check_faults
+    from tem_sim.live.faults.refusals import Ground
+    from tem_sim.pipeline.store import parse_url
+
+    dialect: Literal["sqlite", "postgresql"] = "sqlite"
+    if store is not None and parse_url(store).get_backend_name() == "postgresql":
+        dialect = "postgresql"
+    check_faults(scenario, Ground(own_redis=redis == "own", dialect=dialect, pool=pool), places)
+
+
 def _system(
     own: ExitStack, scenario: Scenario, seed: int, store: str | None, redis: str, pool: Pool, keep: Path | None
 ) -> System:
     """Make the system and its store; both end with `own`."""
+    from tem_sim.live.faults.plan import needs_memory
     from tem_sim.live.schema import migrate, own_schema
     from tem_sim.live.system import System
 
     # Without a URL it is a file in the system's own folder.
     url = None if store is None else own.enter_context(own_schema(store, _folder(own)))
     redis_url = None if redis == "own" else redis
-    system = System(scenario, store_url=url, redis_url=redis_url, luck_seed=seed, pool=pool, logs=keep)
+    system = System(
+        scenario,
+        store_url=url,
+        redis_url=redis_url,
+        luck_seed=seed,
+        pool=pool,
+        logs=keep,
+        durable_redis=needs_memory(scenario),
+    )
     own.callback(system.close)
     if url is None:
         migrate(system.config.store_url)
@@ -110,6 +143,7 @@ class _Play:
 
     def __init__(self, scenario: Scenario, seed: int, system: System, progress: Progress | None) -> None:
         from tem_sim.live.clients import Clients
+        from tem_sim.live.faults.run import Faults
         from tem_sim.live.load import LoadGenerator
         from tem_sim.scenario.streams import Streams
 
@@ -120,6 +154,7 @@ class _Play:
         streams = Streams(seed)
         self._clients = Clients(system.config, streams, system.log)
         self._load = LoadGenerator(system.config, streams, system.log)
+        self._faults = Faults(system, seed, clients=self._clients, load=self._load)
         self._store = _store(system)
         self._interrupted = threading.Event()
         self._error: BaseException | None = None
@@ -154,10 +189,13 @@ class _Play:
         await self._clients.connect()
         self._start_s = time.time()
         self._clients.begin()
+        self._faults.begin(self._start_s)
         load = asyncio.create_task(self._load.run(asyncio.get_running_loop().time()))
         try:
             await self._until_over(load)
         finally:
+            # From another thread: what it undoes at the users' clients is done in this one.
+            self._activations = await asyncio.to_thread(lambda: self._faults.close(time.time()))
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
             await self._clients.close()
@@ -184,7 +222,7 @@ class _Play:
             look.close()
 
     async def _is_over(self, look: Any) -> bool:
-        if self._scenario.stop != "drained" or not self._load.idle or self._now < self._scenario.quiet_after_s:
+        if self._scenario.stop != "drained" or not self._load.idle or not self._faults.quiet:
             return False
         return bool(await asyncio.to_thread(look.is_drained))
 
@@ -194,7 +232,10 @@ class _Play:
 
     def _stop(self) -> None:
         """Stop every process where it is: what the store then holds is what there was at the run's end."""
-        for name in self._system.children:
+        from tem_sim.live.system import REDIS
+
+        # Redis last: without it the others would begin to complain.
+        for name in sorted(self._system.children, key=lambda name: name == REDIS):
             self._system.kill(name)
         _wait_until_alone(self._store, self._system.config.name)
         self._end_s = time.time()
