@@ -15,6 +15,7 @@ from tem_sim.cli.live_console import live_errors
 
 if TYPE_CHECKING:
     from tem_sim.live.config import LiveConfig
+    from tem_sim.live.ending import Told
     from tem_sim.live.status import Watcher
     from tem_sim.live.system import System
     from tem_sim.live.up import Access, Wish
@@ -72,7 +73,7 @@ def up(
     or Redis, 3 a part of it does not come up, 130 or 143 stopped before it was ready.
     """
     with live_errors():
-        from tem_sim.cli.told import Told, ToldToEnd
+        from tem_sim.live.ending import Told, ToldToEnd
         from tem_sim.live.up import Wish
         from tem_sim.live.up import up as live_up
 
@@ -81,10 +82,10 @@ def up(
         wish = Wish(loaded, store, None if own_redis else redis, pool, api_port, gateway_port, log_dir)
         complain(f"starting {loaded.name} …")
         try:
-            with Told() as told, live_up(wish, told.later()) as system:
+            with Told() as told, live_up(wish, told) as system:
                 try:
                     _greet(system, wish, as_json)
-                    _watch(system, on_terminal=sys.stdout.isatty() and not as_json)
+                    _watch(system, told, on_terminal=sys.stdout.isatty() and not as_json)
                 except ToldToEnd:
                     complain("stopping …")
         except ToldToEnd as told_early:
@@ -203,19 +204,18 @@ def _what_is_left(wish: Wish) -> str:
 # --- while it is up
 
 
-def _watch(system: System, on_terminal: bool) -> NoReturn:
+def _watch(system: System, told: Told, on_terminal: bool) -> NoReturn:
     """Show how the system does until the process is told to end."""
     from tem_sim.live.status import Watcher
 
     watcher = Watcher(system)
     try:
-        _show_table(watcher) if on_terminal else _tell_changes(watcher)
+        (_show_table if on_terminal else _tell_changes)(watcher, told)
     finally:
         watcher.close()
-    raise AssertionError("unreachable")
 
 
-def _show_table(watcher: Watcher) -> NoReturn:
+def _show_table(watcher: Watcher, told: Told) -> NoReturn:
     from rich.live import Live
 
     from tem_sim.cli.live_screen import screen
@@ -224,14 +224,14 @@ def _show_table(watcher: Watcher) -> NoReturn:
     with Live(console=console_for(sys.stdout), auto_refresh=False) as shown:
         while True:
             shown.update(screen(watcher.look()), refresh=True)
-            time.sleep(REFRESH_S)
+            told.sleep(REFRESH_S)
 
 
-def _tell_changes(watcher: Watcher) -> NoReturn:
+def _tell_changes(watcher: Watcher, told: Told) -> NoReturn:
     from tem_sim.cli.live_screen import Changes
 
     changes = Changes(COUNTS_EVERY_S)
     while True:
         for line in changes.since(watcher.look(), time.monotonic()):
             complain(f"{time.strftime('%H:%M:%S')} {line}")
-        time.sleep(REFRESH_S)
+        told.sleep(REFRESH_S)

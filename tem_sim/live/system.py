@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,8 @@ class System:
 
     `store_url` names a store whose tables are there by the time it starts; a file in its folder when left out. Without
     `redis_url` it has a Redis of its own. The folder with its config and logs goes with it, unless one is given or
-    `keep_folder` is set; logs are kept that go to a folder of their own, `logs`.
+    `keep_folder` is set; logs are kept that go to a folder of their own, `logs`. `between` is called again and again
+    while nodes are waited for; what it raises ends that.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class System:
         logs: Path | None = None,
         ports: Ports | None = None,
         durable_redis: bool | None = None,
+        between: Callable[[], object] = lambda: None,
     ) -> None:
         # What may fail comes before what would have to be removed.
         if not redis_url:
@@ -87,6 +89,7 @@ class System:
         self.config.save()
         self.log = Log(self.config.log_file("system"), "system")
         self.children: dict[str, Child] = {}
+        self._between = between
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._restart_at: dict[str, float] = {}
@@ -153,6 +156,7 @@ class System:
         for name in names:
             child = self.children[name]
             while child.state != "up":
+                self._between()
                 if child.exit_code is not None and child.starts > 2:
                     raise SystemBrokeError(f"{name} ends with code {child.exit_code}\n{child.last_words()}")
                 if time.monotonic() > until:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from tem_sim.live.config import LiveConfig
+    from tem_sim.live.ending import Told
     from tem_sim.scenario.models import Scenario
 
 # What runs where no scenario is named. It has to name arrivals, which nobody plays here.
@@ -63,26 +64,28 @@ class Wish:
 
 
 @contextmanager
-def up(wish: Wish, whole: AbstractContextManager[object] | None = None) -> Iterator[System]:
+def up(wish: Wish, told: Told) -> Iterator[System]:
     """Start what is wished for, and leave nothing of it behind but a store or logs that the wish names.
 
-    `whole` is entered while a system is made that would have to be removed if that were interrupted. Raises
+    When the process is told to end before all is ready, `ToldToEnd` comes out of it. Raises
     `WishError`, `StoreError` or `NoRedisError` for what cannot be, `SystemBrokeError` for a part that does not come up.
     """
     from tem_sim.live.schema import migrate
 
-    wish.refuse_what_cannot_be()
-    with whole or nullcontext():
-        system = System(
-            wish.scenario,
-            store_url=wish.store_url,
-            redis_url=wish.redis_url,
-            pool=wish.pool,
-            logs=wish.logs,
-            ports=_ports(wish),
-        )
+    with told.at_once():
+        wish.refuse_what_cannot_be()
+    system = System(
+        wish.scenario,
+        store_url=wish.store_url,
+        redis_url=wish.redis_url,
+        pool=wish.pool,
+        logs=wish.logs,
+        ports=_ports(wish),
+        between=told.check,
+    )
     try:
-        migrate(system.config.store_url)
+        with told.at_once():
+            migrate(system.config.store_url)
         with system:
             yield system
     finally:

@@ -1,8 +1,12 @@
-"""Being told to end, by Ctrl-C, SIGTERM or a terminal that closes: once, and not while something must be whole."""
+"""Being told to end, by Ctrl-C, SIGTERM or a terminal that closes: heard where it does no harm, and only once.
+
+Python's own way, an exception wherever the process is, may come between a child process and its being known.
+"""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -25,14 +29,15 @@ class ToldToEnd(BaseException):
 
 
 class Told:
-    """Raises `ToldToEnd` where the process is when it is told to end. While it then cleans up, more signals do nothing.
+    """Keeps that the process was told to end until it is asked for. Once it is heard, more signals do nothing.
 
-    A signal that is ignored from the start, as under nohup, stays so.
+    For the main thread only. A signal that is ignored from the start, as under nohup, stays so.
     """
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._is_held = False
+        self._is_heard = False
+        self._at_once = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,19 +51,28 @@ class Told:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextmanager
-    def later(self) -> Iterator[None]:
-        """Hold back what the process is told until the end of the block."""
-        self._is_held = True
-        try:
-            yield
-        finally:
-            self._is_held = False
-        if self._number is not None:
+    def check(self) -> None:
+        """Raise `ToldToEnd` if the process was told to."""
+        if self._number is not None and not self._is_heard:
+            self._is_heard = True
             raise ToldToEnd(self._number)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise `ToldToEnd` in the middle of the block, as soon as the process is told to."""
+        self._at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._at_once = False
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raise `ToldToEnd` as soon as the process is told to."""
+        with self.at_once():
+            time.sleep(seconds)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._number is None:
-            self._number = number
-            if not self._is_held:
-                raise ToldToEnd(number)
+        self._number = self._number or number
+        if self._at_once:
+            self.check()
