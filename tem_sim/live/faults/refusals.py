@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tem_sim.live.config import Limits
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tem_sim.scenario.faults.delivery import SlowConsumers, SubscriberGap
     from tem_sim.scenario.faults.process import WorkerDeath
     from tem_sim.scenario.faults.scheduler import BeatStopped
-    from tem_sim.scenario.faults.workload import HugeEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,6 @@ class Ground:
     own_redis: bool
     dialect: Literal["sqlite", "postgresql"]
     pool: Pool = "prefork"
-    limits: Limits = field(default_factory=Limits)
 
 
 def no_statement_edges(fault: Any, _ground: Ground) -> Iterator[Broken]:
@@ -109,16 +107,8 @@ def nobody_counted(fault: SubscriberGap, _ground: Ground) -> Iterator[Broken]:
         yield Broken(("counted",), rule, fault.counted)
 
 
-def nothing_closed(fault: SlowConsumers, ground: Ground) -> Iterator[Broken]:
+def nothing_closed(fault: SlowConsumers, _ground: Ground) -> Iterator[Broken]:
     """The gateway has its own rule for when to close a socket."""
     if fault.policy != "drop":
-        rule = f"the live gateway closes a socket that reads nothing for {ground.limits.slow_after_s:g} s; use drop"
+        rule = f"the live gateway closes a socket that reads nothing for {Limits().slow_after_s:g} s; use drop"
         yield Broken(("policy",), rule, fault.policy)
-
-
-def fits_the_limit(fault: HugeEvents, ground: Ground) -> Iterator[Broken]:
-    """The API refuses what is too large."""
-    # What is around the payload in a request takes some room, too.
-    most = ground.limits.payload_bytes - 1024
-    if fault.payload_bytes > most:
-        yield Broken(("payload_bytes",), f"the live API takes {most} bytes at most; use fewer", fault.payload_bytes)
