@@ -131,11 +131,12 @@ class World:
 
     def publish(self, *notes: Notification) -> int:
         """Publish as the relay does; return how many subscribers heard the last one, 0 while Redis is away."""
-        heard = 0
+        batch = self.redis.pipeline(transaction=False)
+        for note in notes:
+            batch.publish(self.config.channel, encoded(note))
         with suppress(RedisError):
-            for note in notes:
-                heard = int(self.redis.publish(self.config.channel, encoded(note)))
-        return heard
+            return int(batch.execute()[-1])
+        return 0
 
     def tell(self, user_id: int, *event_ids: int) -> int:
         return self.publish(*self.owe(user_id, *event_ids))

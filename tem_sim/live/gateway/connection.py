@@ -13,6 +13,9 @@ from websockets.asyncio.server import ServerConnection
 from tem_sim.live.gateway import protocol
 from tem_sim.pipeline.ports import Notification
 
+# What is sent twice may be acknowledged twice; beyond that a client may be wrong so often.
+SPARE_ACKS = 100
+
 
 @dataclass(slots=True)
 class Held:
@@ -40,6 +43,7 @@ class Connection:
         # Whether it is being closed.
         self.given_up = False
         self.sent = 0
+        self._acks = 0
         self._room = room
         self._heartbeat_s = heartbeat_s
         # By event id, those sent longest ago first; what cannot be acknowledged goes by numbers below 0.
@@ -116,7 +120,13 @@ class Connection:
     # --- from the client
 
     def acknowledge(self, event_id: int) -> bool:
-        """Let go of a notification that the client has; return False for what was never sent on this socket."""
+        """Let go of a notification that the client has; return False for what is not held after being sent here.
+
+        Raises `RefusedError` for a client that does nothing but acknowledge.
+        """
+        self._acks += 1
+        if self._acks > self.sent + SPARE_ACKS:
+            raise protocol.RefusedError(protocol.Close.MALFORMED, "more acknowledgements than notifications")
         held = self._held.get(event_id)
         if held is None or not held.was_sent:
             return False

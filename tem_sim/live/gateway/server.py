@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HELLO_WITHIN_S = 5.0
 # How long a client has to take leave; one that does not read never hears why it is closed.
-CLOSE_WITHIN_S = 2.0
+CLOSE_WITHIN_S = 1.0
 GAUGE_EVERY_S = 1.0
 # How often to look for clients that do not keep up.
 LOOK_EVERY_S = 0.5
@@ -151,8 +151,8 @@ class Gateway:
         except ConnectionClosed:
             pass
         finally:
-            about = {"code": socket.close_code, "reason": socket.close_reason}
-            self._log.note("disconnected", user_id=user_id, **about)
+            code, reason = _end_of(socket)
+            self._log.note("disconnected", user_id=user_id, code=code, reason=reason)
 
     async def _user_of(self, socket: ServerConnection) -> tuple[int, float]:
         """Wait for the hello; return whose socket it is, and for how many seconds the token says so."""
@@ -251,6 +251,14 @@ class Gateway:
             who = {"connected": self.hub.connected, "users": self.hub.users}
             self._log.note("sockets", **who, held=held, sent=sent, acks_waiting=self.keeper.acks_waiting)
             await asyncio.sleep(GAUGE_EVERY_S)
+
+
+def _end_of(socket: ServerConnection) -> tuple[int | None, str | None]:
+    """Return the code and the reason by which a socket ended: the gateway's own, if it had one."""
+    said = socket.protocol.close_sent
+    if said is None or socket.protocol.close_rcvd_then_sent:
+        return socket.close_code, socket.close_reason
+    return said.code, said.reason
 
 
 def _same_machine(url: str) -> list[str]:
