@@ -352,8 +352,9 @@ def _words(column: pd.Series[Any], rows: np.ndarray[Any, Any]) -> list[str]:
 class Run:
     """One run of a scenario: what was asked, and a frame for each kind of thing that happened.
 
-    `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended. `schedule`
-    says at which steps another thread went on than by default, where the scenario's `store.schedule` is not `random`.
+    `scenario_dict` is the scenario as resolved (plain JSON); `end_s` is the time at which the run ended. `mode` is
+    "sim" or "live"; a live run's digest is empty, since no seed repeats it. `schedule` says at which steps another
+    thread went on than by default, where the scenario's `store.schedule` is not `random`.
     Columns and units: `SCHEMAS`.
     """
 
@@ -428,7 +429,8 @@ class Run:
         numbers = " ".join(f"{name}={value}" for name, value in self.counts().items())
         return (
             f"<Run {self.name} seed={self.seed} {self.mode} {self.status} end={self.end_s:.6g}s "
-            f"digest={self.digest[:12]} {numbers}>"
+            + (f"digest={self.digest[:12]} " if self.digest else "")
+            + f"{numbers}>"
         )
 
     def _repr_html_(self) -> str:
@@ -438,6 +440,8 @@ class Run:
         )
         head = (
             f"<b>{escape(self.name)}</b> · seed {self.seed} · {escape(self.mode)} · {escape(self.status)} · "
-            f"{self.end_s:,.6g} s simulated · digest <code>{self.digest[:12]}</code>"
+            f"{self.end_s:,.6g} s {'simulated' if self.mode == 'sim' else 'of real time'}"
         )
+        if self.digest:
+            head += f" · digest <code>{self.digest[:12]}</code>"
         return f"<div>{head}<table><tr>{cells}</tr></table></div>"

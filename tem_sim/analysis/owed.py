@@ -61,21 +61,22 @@ def owed(run: Run) -> Owed:
     held_s = 0.0 if settings.breaker is None else 2 * (settings.breaker.cool_down_s + rule.retry_every_s) + hold_s
     tokens_s = 0.0 if settings.retry_budget is None else rows / settings.retry_budget.floor_per_s
     ticks = 1 if settings.requeue_limit is None else math.ceil(rows / settings.requeue_limit)
-    tick_s = ticks * rule.retry_every_s + tokens_s + held_s + SLACK_S
+    slack_s = SLACK_S + rule.slack_s
+    tick_s = ticks * rule.retry_every_s + tokens_s + held_s + slack_s
     # Each slot works off its share, one batch after the other, and those that were handed a wake-up ahead end theirs.
     work_s = math.ceil(rows / rule.slots) * _longest_call_s(run) + scenario.workers.prefetch * hold_s
-    claim_s = boot_s + work_s + held_s + SLACK_S
+    claim_s = boot_s + work_s + held_s + slack_s
     sweep_s = (GRACE_S if settings.sweep_after_s is None else settings.sweep_after_s) + 2 * rule.rescue_every_s
     lease_s = max(GRACE_S if settings.lease_s is None else settings.lease_s, 2 * hold_s) + 2 * rule.rescue_every_s
     relays = math.ceil(rows / settings.relay_limit)
     way_s = scenario.users.latency_s.quantile(0.9999) + REDIAL_S + _noticed_s(run)
-    told_s = relays * scenario.beat.relay_every_s + way_s + SLACK_S
+    told_s = relays * scenario.beat.relay_every_s + way_s + slack_s
     return Owed(
         heal_s=heal_s,
         tick_s=tick_s,
         claim_s=claim_s,
         queue_s=sweep_s + claim_s,
-        lease_s=lease_s + SLACK_S,
+        lease_s=lease_s + slack_s,
         told_s=told_s,
         end_s=_end_s(run, rule, tick_s + claim_s + hold_s, lease_s, sweep_s),
     )

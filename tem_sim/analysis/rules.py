@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 # The store keeps microseconds: a time or delay may be off by one in its last digit.
 ROUNDING_S = 1e-6
+# Where the pipeline ran for real: what starting a process takes, and a machine that is busy with others.
+LIVE_SLACK_S = 5.0
+# There the clock is read before a transaction begins, which may then wait for others: on SQLite up to so long.
+LIVE_STALE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,8 @@ class Rules:
 
     `skew_s`: the furthest that the declared faults can take two clocks apart. `slots`: handler calls that can run
     at the same time, be it the workers or the downstream's servers that are fewer. `service_s`: the mean time of a call
-    that is served, for events of no special kind. `fail_s`: the time of a call that is refused.
+    that is served, for events of no special kind. `fail_s`: the time of a call that is refused. `slack_s`: what may
+    come on top of any wait. `stale_s`: how old the time may be that a transaction writes.
     """
 
     settings: Settings
@@ -33,11 +38,13 @@ class Rules:
     slots: int
     service_s: float
     fail_s: float
+    slack_s: float
+    stale_s: float
 
 
 def rules(run: Run) -> Rules:
     """Return the rules of the run's scenario."""
-    scenario = run.scenario
+    scenario, simulated = run.scenario, run.mode == "sim"
     return Rules(
         settings=scenario.settings(),
         retry_every_s=scenario.beat.retry_every_s,
@@ -46,6 +53,8 @@ def rules(run: Run) -> Rules:
         slots=_slots(scenario),
         service_s=scenario.handler.service_time.mean_s,
         fail_s=scenario.handler.fail_time_s,
+        slack_s=0.0 if simulated else LIVE_SLACK_S,
+        stale_s=0.0 if simulated else LIVE_STALE_S,
     )
 
 

@@ -92,7 +92,7 @@ def _allowed_s(run: Run, rule: Rules, status: Array, since_s: Array) -> Array:
         "QUEUED": sweep_s + 2 * rule.rescue_every_s + hold_s + held_s,
         "FAILED": ticks * rule.retry_every_s + tokens_s + held_s,
     }
-    return np.array([allowed[str(state)] for state in status], dtype=np.float64)
+    return np.array([allowed[str(state)] + rule.slack_s for state in status], dtype=np.float64)
 
 
 def _longest_hold_s(run: Run) -> float:

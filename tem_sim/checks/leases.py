@@ -116,11 +116,11 @@ def _taken_early(run: Run, skew_s: float) -> pd.DataFrame:
 
 def _overlapping(run: Run, skew_s: float) -> pd.DataFrame:
     """Find attempts that were taken as valid although the next one had begun; a superseded one may go on."""
-    tried, attempts = tries(run), run.attempts
+    tried, attempts, slack_s = tries(run), run.attempts, skew_s + rules(run).stale_s + ROUNDING_S
     outcome = attempts["outcome"].isin(["ok", "error"]).to_numpy()[tried.order]
     ended_s = attempts["finished_s"].to_numpy()[tried.order]
     claimed_s = attempts["claimed_s"].to_numpy()[tried.order]
-    late = outcome[:-1] & ~tried.first[1:] & (claimed_s[1:] < ended_s[:-1] - skew_s - ROUNDING_S)
+    late = outcome[:-1] & ~tried.first[1:] & (claimed_s[1:] < ended_s[:-1] - slack_s)
     rows = attempts.iloc[tried.order[:-1][late]][["event_id", "attempt_no", "worker", "finished_s"]]
     same_names = rows.rename(columns={"worker": "actor", "finished_s": "at_s"})
     return same_names.assign(problem="overlaps the next attempt")

@@ -143,7 +143,7 @@ def no_early_claim(run: Run) -> Verdict:
     next_at = tries(run).find(past.event[retries], past.attempt_no[retries] + 1)
     claimed_s = np.append(run.attempts["claimed_s"].to_numpy(), np.nan)[next_at]
     # A retry that nobody has claimed yet is judged by its requeueing alone.
-    early_s = np.fmax(due_s - past.at_s[retries], due_s - claimed_s)
+    early_s = np.fmax(due_s - past.at_s[retries], due_s - claimed_s - rules(run).stale_s)
     rows = log_rows(run, retries).assign(due_s=due_s, early_s=early_s)
     skew_s = rules(run).skew_s
     offending = rows[~(early_s <= skew_s + ROUNDING_S)]

@@ -29,7 +29,8 @@ def show(
             write_json(document(outcome, folder))
         else:
             print_outcome(outcome, quiet=False)
-            print_facts({"seed": str(outcome.run.seed), "store": outcome.run.store, "digest": outcome.run.digest})
+            run = outcome.run
+            print_facts({"seed": str(run.seed), "store": run.store, **({"digest": run.digest} if run.digest else {})})
 
 
 def version(as_json: AsJson = False) -> None:

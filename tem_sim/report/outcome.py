@@ -114,8 +114,8 @@ class Outcome:
         if numbers["retries"]:
             parts.append(f"{plain(numbers['amplification'])} attempts per event")
         if self.run.status == "interrupted":
-            horizon = self.run.scenario.horizon_s
-            parts.insert(0, f"stopped after {self.run.end_s:,.6g} s of at most {horizon:,.6g} s of simulated time")
+            horizon, time = self.run.scenario.horizon_s, "simulated" if self.run.mode == "sim" else "real"
+            parts.insert(0, f"stopped after {self.run.end_s:,.6g} s of at most {horizon:,.6g} s of {time} time")
         return ", ".join(parts)
 
     def _checks(self) -> str:

@@ -32,7 +32,10 @@ _SIMULATED = (
     "The pipeline is the real code on a real database; time is simulated. Workers, broker, scheduler, downstream, "
     "network and users behave as the scenario says, which is a model: what it leaves out did not happen here."
 )
-_LIVE = "The pipeline ran against real servers, whose timing no seed repeats."
+_LIVE = (
+    "The pipeline ran for real: Celery workers, Redis, a database and sockets, on one machine, whose timing no seed "
+    "repeats. Times are by that machine's clock; what each process adds, such as starting, is in them."
+)
 _SKEWED = "Clocks were skewed on purpose: times are those of whoever wrote them, as in a real log, and may contradict."
 
 # What is also a metric is defined there, once.
@@ -66,7 +69,8 @@ _WORDS: dict[str, str] = {
 
 def assumptions(runs: Runs) -> Html:
     """Return what must be known to trust the numbers, a sentence each."""
-    general = [_SIMULATED if any(run.mode == "sim" for run in runs) else _LIVE, *_ALWAYS]
+    modes = {_SIMULATED if run.mode == "sim" else _LIVE: None for run in runs}
+    general = [*modes, *_ALWAYS]
     if any(worst_skew_s(run.scenario) for run in runs):
         general.append(_SKEWED)
     own = [

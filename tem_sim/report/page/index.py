@@ -60,7 +60,8 @@ def index(root: Path, found: list[Entry]) -> str:
 
 
 def _key(facts: Facts) -> tuple[object, ...]:
-    return facts["scenario"], facts["seed"], facts["digest"]
+    # A live run has no digest; its sentence is as good as none other's.
+    return facts["scenario"], facts["seed"], facts["digest"] or facts["sentence"]
 
 
 def _said(found: list[Entry]) -> str:
@@ -88,7 +89,8 @@ def _row(root: Path, entry: Entry, report: Path | None) -> list[str]:
         return [escape(name), _badge("UNREADABLE"), "", escape(entry.problem), "", ""]
     facts = entry.facts
     head = _link(root, report, name) if report else escape(name)
-    digest = element("code", str(facts["digest"])[:SHOWN_DIGEST], title=str(facts["digest"]))
+    whole = str(facts["digest"])
+    digest = element("code", whole[:SHOWN_DIGEST], title=whole) if whole else "live"
     rest = str(facts["sentence"]).partition(": ")[2]
     return [head, _badge(str(facts["verdict"])), str(facts["seed"]), escape(rest), digest, _plots(root, entry.folder)]
 

@@ -24,12 +24,12 @@ def provenance(runs: Runs) -> Html:
 def _of(run: Run, letter: str) -> str:
     yaml = scenario_yaml(run)
     file = safe_name(run.name) + (f"-{letter.lower()}" if letter else "") + ".yaml"
-    how = "simulated" if run.mode == "sim" else run.mode
+    how = "simulated" if run.mode == "sim" else "on real processes"
     facts = {
         "scenario": escape(f"{run.name}, seed {run.seed}"),
         "run": escape(f"{how}, {run.status} after {run.end_s:,.6g} s, on {run.store}"),
         "retry policy": element("code", run.scenario.settings().policy),
-        "digest": element("code", run.digest),
+        **({"digest": element("code", run.digest)} if run.digest else {}),
         "versions": escape(", ".join(f"{name} {number}" for name, number in run.versions.items())),
     }
     return facts_list(facts) + _repeat(run, file) + folded(f"The scenario as resolved: {file}", _scenario(yaml, file))
@@ -37,7 +37,12 @@ def _of(run: Run, letter: str) -> str:
 
 def _repeat(run: Run, file: str) -> str:
     if run.mode != "sim":
-        return element("p", "It ran against real servers, so another run with this seed will not be the same.")
+        command = shlex.join(["tem-sim", "live", "run", file, "--seed", str(run.seed)])
+        why = (
+            "It ran on real processes, so it has no digest and another run of this seed will not be the same, although "
+            f"its arrivals and its handler's luck are. Save the scenario below as {file}; this command then runs it:"
+        )
+        return element("p", why) + wrap("pre", element("code", command), class_="command", tabindex="0")
     command = shlex.join(["tem-sim", "run", file, "--seed", str(run.seed)])
     # Without the file of the first run, the scenario that stands below is what repeats it.
     told = element("p", f"Save the scenario below as {file}; this command then repeats the run, digest and all:")
