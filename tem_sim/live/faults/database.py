@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from tem_sim.live.faults.infliction import Infliction
     from tem_sim.live.faults.stage import Stage, Struck
     from tem_sim.scenario.faults.database import ConnectionsDropped, DatabaseLocked
@@ -37,7 +34,7 @@ def terminate(stage: Stage, node: str) -> int:
 
     # The scheduler's work is done by another process.
     process = "maintenance" if node == "beat" else node
-    with _outside(stage) as engine, engine.begin() as connection:
+    with stage.outside.begin() as connection:
         found = connection.execute(text(_TERMINATE), {"application": f"{stage.system.config.name}/{process}"})
         return int(found.scalar_one())
 
@@ -46,14 +43,15 @@ def database_locked(at: Infliction, _fault: DatabaseLocked) -> None:
     outside = ExitStack()
 
     def begin() -> str:
-        engine = outside.enter_context(_outside(at.stage))
-        connection = outside.enter_context(engine.connect())
-        # On SQLite this takes the one lock that there is.
-        outside.enter_context(connection.begin())
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WITHIN_S:g}s'")
-            # Against everybody but those who only read.
-            connection.exec_driver_sql(f"LOCK TABLE {_tables()} IN EXCLUSIVE MODE")
+        with ExitStack() as locking:
+            connection = locking.enter_context(at.stage.outside.connect())
+            # On SQLite this takes the one lock that there is.
+            locking.enter_context(connection.begin())
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WITHIN_S:g}s'")
+                # Against everybody but those who only read.
+                connection.exec_driver_sql(f"LOCK TABLE {_tables()} IN EXCLUSIVE MODE")
+            outside.enter_context(locking.pop_all())
         return "the lock is held"
 
     def end() -> int:
@@ -67,18 +65,3 @@ def _tables() -> str:
     from tem_sim.pipeline.tables import metadata
 
     return ", ".join(table.name for table in metadata.sorted_tables)
-
-
-@contextmanager
-def _outside(stage: Stage) -> Iterator[Engine]:
-    """Open connections to the store that are not those of any node."""
-    from sqlalchemy.pool import NullPool
-
-    from tem_sim.pipeline.store import make_engine
-
-    config = stage.system.config
-    engine = make_engine(config.store_url, poolclass=NullPool, application=f"{config.name}/faults")
-    try:
-        yield engine
-    finally:
-        engine.dispose()

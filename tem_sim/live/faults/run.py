@@ -15,22 +15,26 @@ from tem_sim.scenario.streams import Streams
 if TYPE_CHECKING:
     from tem_sim.live.system import System
     from tem_sim.scenario.faults.log import Activation
+    from tem_sim.scenario.models import Scenario
 
 
 class Faults:
     """All faults of a system's scenario, which `plan.check_faults` has let pass.
 
     `seed` is the root of their luck: the same strikes at the same times as in the simulator. Times of `begin` and
-    `close` are seconds since the epoch.
+    `close` are seconds since the epoch. `scenario` is another one than the system was started with: its faults cannot
+    lie in wait at edges, of which the processes know nothing.
     """
 
-    def __init__(self, system: System, seed: int, *, clients: Clients, load: Load) -> None:
+    def __init__(
+        self, system: System, seed: int, *, clients: Clients, load: Load, scenario: Scenario | None = None
+    ) -> None:
         self._system = system
         self._timeline = Timeline(self._failed)
         self._started_at = 0.0
         self._stage = Stage(
             system=system,
-            scenario=system.config.scenario,
+            scenario=system.config.scenario if scenario is None else scenario,
             streams=Streams(seed),
             clients=clients,
             load=load,
@@ -71,7 +75,7 @@ class Faults:
         stage.edges.close()
         self._timeline.close()
         stage.log.close(stage.scenario.faults, now - self._started_at)
-        stage.wake_all()
+        stage.close()
         began = self._started_at
         return [replace(a, start_s=a.start_s + began, end_s=a.end_s + began) for a in stage.log.activations]
 

@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tem_sim.scenario.faults.log import FaultLog
 from tem_sim.scenario.rules import more_beats, struck_nodes
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from tem_sim.live.faults.edges import Edges
     from tem_sim.live.faults.timeline import Timeline
     from tem_sim.live.system import System
@@ -123,6 +126,14 @@ class Stage:
         """Return a share of the users, the same ones as in the simulator."""
         return self.scenario.users.some(fraction, self.streams, *luck)
 
+    @cached_property
+    def outside(self) -> Engine:
+        """Connections to the store that are not those of any node."""
+        from tem_sim.pipeline.store import make_engine
+
+        config = self.system.config
+        return make_engine(config.store_url, pre_ping=True, application=f"{config.name}/faults")
+
     # --- nodes
 
     @staticmethod
@@ -193,3 +204,9 @@ class Stage:
         for name in list(self._paused_until):
             self.system.resume(name)
         self._paused_until.clear()
+
+    def close(self) -> None:
+        """Let every node go on that is frozen, and every connection go."""
+        self.wake_all()
+        if "outside" in self.__dict__:
+            self.outside.dispose()
