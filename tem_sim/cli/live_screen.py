@@ -9,9 +9,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tem_sim.pipeline.states import Cause
 from tem_sim.report.numbers import duration, plain
 
 if TYPE_CHECKING:
+    from tem_sim.live.api.standing import Standing
     from tem_sim.live.child import NodeState
     from tem_sim.live.status import Status
 
@@ -46,18 +48,22 @@ def _facts(status: Status) -> Table:
 def holdings(status: Status) -> dict[str, str]:
     """Return what the store, the queues and the gateway hold, in words."""
     found = dict.fromkeys(("events", "waiting", "outbox", "queues", "users"), _AWAY)
-    if status.counts is not None:
-        counts = status.counts
-        found["events"] = _pairs(counts.events)
-        age = "none" if counts.oldest_due_age_s is None else duration(round(counts.oldest_due_age_s, 1))
-        found["waiting"] = f"oldest due {age}, leases expired {plain(counts.leases_expired)}"
-        unpublished, unacknowledged = plain(counts.unpublished), plain(counts.unacknowledged)
-        found["outbox"] = f"unpublished {unpublished}, unacknowledged {unacknowledged}"
+    if status.standing is not None:
+        found |= _of_store(status.standing)
     if status.queues is not None:
         found["queues"] = _pairs(status.queues)
     if status.sockets is not None:
         found["users"] = f"connected {plain(status.sockets.users)}, sockets {plain(status.sockets.connected)}"
     return found
+
+
+def _of_store(standing: Standing) -> dict[str, str]:
+    ages = {"queued": standing.queued_age_s, "due": standing.due_age_s}
+    oldest = ", ".join(f"oldest {name} {duration(round(age_s, 1))}" for name, age_s in ages.items())
+    waiting = _pairs({"unpublished": standing.unpublished, "unacknowledged": standing.unacknowledged})
+    expired = standing.causes[Cause.RESCUE] + standing.causes[Cause.CRASHED]
+    leases = _pairs({"leases overdue": standing.overdue_leases, "expired": expired})
+    return {"events": _pairs(standing.phases()), "waiting": f"{oldest}, {leases}", "outbox": waiting}
 
 
 def _pairs(counts: dict[str, int]) -> str:

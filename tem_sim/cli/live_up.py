@@ -169,7 +169,7 @@ def _greet(system: System, wish: Wish, as_json: bool) -> None:
     print_facts(
         {
             "API": access.api,
-            "docs": access.docs,
+            "OpenAPI": access.openapi,
             "page": f"{access.page}  (user {DEMO_USER})",
             "gateway": access.gateway,
             "metrics": access.metrics,

@@ -13,9 +13,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from tem_sim.live.api.standing import Standing, Standings
 from tem_sim.live.celery_app import MAINTENANCE
 from tem_sim.live.config import HOST
-from tem_sim.live.counts import Counts, counts
 from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.pipeline.ports import QUEUE
 from tem_sim.pipeline.store import Store, make_engine
@@ -44,7 +44,7 @@ class Status:
     """The system at a moment; what could not be asked, since it is away, is None."""
 
     nodes: list[NodeState]
-    counts: Counts | None
+    standing: Standing | None
     queues: dict[str, int] | None
     sockets: Sockets | None
 
@@ -55,24 +55,24 @@ class Watcher:
     def __init__(self, system: System) -> None:
         self._system = system
         self._config = system.config
-        self._store = _store(system.config)
+        self._store = _reader(system.config)
+        self._standings = Standings(self._store, time.time)
         self._redis = Redis.from_url(
             self._config.redis_url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S
         )
 
     def look(self) -> Status:
         """Return what the system is at."""
-        return Status(self._system.nodes(), self._counts(), self._queues(), self._sockets())
+        return Status(self._system.nodes(), self._standing(), self._queues(), self._sockets())
 
     def close(self) -> None:
         """Close the connections."""
         self._store.close()
         self._redis.close()
 
-    def _counts(self) -> Counts | None:
+    def _standing(self) -> Standing | None:
         try:
-            with self._store.begin() as connection:
-                return counts(connection, time.time())
+            return self._standings()
         except SQLAlchemyError:
             return None
 
@@ -96,7 +96,7 @@ class Watcher:
             return None
 
 
-def _store(config: LiveConfig) -> Store:
-    # So weak that on SQLite a look never takes the lock of the file's only writer.
-    weak = IsolationLevel.READ_COMMITTED
-    return Store(make_engine(config.store_url, isolation=weak, pre_ping=True, application=f"{config.name}/status"))
+def _reader(config: LiveConfig) -> Store:
+    # Each look is of one snapshot, and on SQLite it never takes the lock of the file's only writer.
+    level = IsolationLevel.SNAPSHOT
+    return Store(make_engine(config.store_url, isolation=level, pre_ping=True, application=f"{config.name}/status"))

@@ -99,7 +99,7 @@ class Access:
     """What one needs to use a system: where its parts are, and tokens for them."""
 
     api: str
-    docs: str
+    openapi: str
     page: str
     gateway: str
     metrics: str
@@ -117,7 +117,7 @@ class Access:
         token = issue(config.secret, user_id=DEMO_USER)
         return cls(
             api=config.api_url,
-            docs=f"{config.api_url}/docs",
+            openapi=f"{config.api_url}/openapi.json",
             page=f"{config.api_url}/#token={token}",
             gateway=config.gateway_url,
             metrics=f"{config.api_url}/metrics",

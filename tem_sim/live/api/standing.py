@@ -25,15 +25,22 @@ ALL_AGAIN_AFTER_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The pipeline at one instant; ages in seconds, 0 where there is nothing."""
+    """The pipeline at one instant; ages in seconds, 0 where there is nothing. `retrying`: QUEUED after a failure."""
 
     states: Counter[State]
+    retrying: int
     causes: Counter[Cause]
     due_age_s: float
     queued_age_s: float
     overdue_leases: int
     unpublished: int
     unacknowledged: int
+
+    def phases(self) -> dict[str, int]:
+        """Return how many events are in each phase, in the order in which they go through them."""
+        waiting = self.states[State.QUEUED] - self.retrying
+        rest = (State.PROCESSING, State.FAILED, State.PROCESSED, State.EXTINCT)
+        return {"QUEUED": waiting, "RETRY": self.retrying, **{state.value: self.states[state] for state in rest}}
 
 
 def _one(what: Any, *where: Any) -> Any:
@@ -44,6 +51,7 @@ _NOW: Any = bindparam("now", type_=Instant)
 _WAITING = select(
     _one(func.min(_row.next_retry_at), status_is(State.FAILED)).label("due_at"),
     _one(func.min(_row.queued_at), status_is(State.QUEUED)).label("queued_at"),
+    _one(func.count(), status_is(State.QUEUED), _row.retry_count > 0).label("retrying"),
     _one(func.count(), status_is(State.PROCESSING), _row.lease_expires_at <= _NOW).label("overdue_leases"),
     _one(func.count(), _note.published_at.is_(None)).label("unpublished"),
     _one(func.count(), _note.acked_at.is_(None)).label("unacknowledged"),
@@ -88,6 +96,7 @@ class Standings:
             self._cut = next_cut
         return Standing(
             states=_states(causes),
+            retrying=waiting.retrying,
             causes=causes,
             due_age_s=_age_s(waiting.due_at, now),
             queued_age_s=_age_s(waiting.queued_at, now),
