@@ -35,6 +35,7 @@ LONG = (
     "docs/test_pages_run.py",
     "faultsweep",
     "hunt",
+    "live/test_system.py",
     "live/test_gateway_faults.py",
     "live/test_gateway_slow.py",
     "live/test_page",

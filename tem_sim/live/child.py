@@ -30,8 +30,9 @@ class NodeState(NamedTuple):
 class Child:
     """A node of the system. `is_ready` says whether the process with a pid does its work by now.
 
-    `held` counts those who want it to stay down; `starts` how often it was started; `since` (monotonic seconds) tells
-    since when it is what it is.
+    `held` counts those who want it to stay down; `starts` how often it was started; `deaths` how often it was found
+    dead when nobody had asked for it, the last time with `exit_code`; `since` (monotonic seconds) since when it is what
+    it is.
     """
 
     name: str
@@ -42,8 +43,8 @@ class Child:
     env: Mapping[str, str] = field(default_factory=dict)
     held: int = 0
     starts: int = 0
+    deaths: int = 0
     since: float = field(default_factory=time.monotonic)
-    # Why it was last found dead when nobody had asked for it.
     exit_code: int | None = None
     _process: subprocess.Popen[bytes] | None = None
     _paused: bool = False
@@ -133,6 +134,7 @@ class Child:
         code = self._process.poll()
         if code is not None:
             self.exit_code = code
+            self.deaths += 1
             self.kill()
         return code
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # How long a process may take until it does its work: a machine may be busy with others.
 READY_WITHIN_S = 90.0
+# How often it may die on the way.
+DEATHS_BORNE = 1
 # How long processes have to end by themselves when all is stopped.
 GRACE_S = 5.0
 # When a process that nobody has killed is started again; workers have a setting for it.
@@ -153,11 +155,12 @@ class System:
     def wait_for(self, names: Sequence[str], within_s: float = READY_WITHIN_S) -> None:
         """Wait until these nodes do their work; raise `SystemBrokeError` with the last words of one that does not."""
         until = time.monotonic() + within_s
+        deaths = {name: self.children[name].deaths for name in names}
         for name in names:
             child = self.children[name]
             while child.state != "up":
                 self._between()
-                if child.exit_code is not None and child.starts > 2:
+                if child.deaths - deaths[name] > DEATHS_BORNE:
                     raise SystemBrokeError(f"{name} ends with code {child.exit_code}\n{child.last_words()}")
                 if time.monotonic() > until:
                     raise SystemBrokeError(f"{name} is not ready after {within_s:g} s\n{child.last_words()}")
