@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SCENARIO ?= scenarios/retry_storm.yaml
 JOBS ?= 2
+# Where it is set, each of the many processes that the tests start would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench check schema baselines gallery notebooks lab clean
 
@@ -17,13 +19,14 @@ demo: $(VENV)/.demo ## Set up and run the retry storm; the run and its plots lan
 test: $(VENV)/.dev ## Set up and run the quick tests.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not long" tests
 
-test-long: $(VENV)/.dev ## Run the tests that the quick set leaves out and CI does not.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "long and not slow" tests
+# Notebooks first, since the longest of them would keep one process busy when the others are done.
+test-long: $(VENV)/.dev ## Run what CI runs besides the quick tests: the long ones and the notebooks.
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "long and not slow" --nbmake notebooks tests
 
-test-notebooks: $(VENV)/.dev ## Run the notebooks, each held against its outputs as committed.
+test-notebooks: $(VENV)/.dev ## Run the notebooks alone, each held against its outputs as committed.
 	$(BIN)/python -m pytest -n $(JOBS) --nbmake notebooks
 
-test-slow: $(VENV)/.dev ## Run the tests that CI leaves out, too.
+test-slow: $(VENV)/.dev ## Run the tests that CI leaves out.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
 
 mutants: $(VENV)/.dev ## Put known bugs into the pipeline, one at a time; each must be seen.

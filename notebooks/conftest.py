@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import nbformat
 import numpy as np
+import pytest
 from nbformat import NotebookNode
 from nbmake import pytest_items
 from nbmake.nb_result import NotebookError, NotebookResult
@@ -30,6 +31,13 @@ class CurrentRun(NotebookRun):
             committed = nbformat.read(str(self.filename), as_version=4)
             result.error = next(differences(committed, result.nb), None)
         return result
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the notebooks as what is too long for the quick set."""
+    for item in items:
+        if isinstance(item, pytest_items.NotebookItem):
+            item.add_marker(pytest.mark.long)
 
 
 # nbmake has no hook between running a notebook and judging it.

@@ -3,6 +3,7 @@
 Its presence also puts this folder on the import path, so that tests share builders such as `frame_builder`.
 """
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator
@@ -66,6 +67,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).as_posix().startswith(LONG):
             item.add_marker(pytest.mark.long)
+
+
+def pytest_collection_finish() -> None:
+    """Let the cycle collector pass over what stays: it would look at all modules and tests for a minute in all."""
+    gc.collect()
+    gc.freeze()
 
 
 _schemas = itertools.count(1)
