@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from tem_sim.cli.live_run import run
 from tem_sim.cli.live_up import token, up
 
 live = typer.Typer(
@@ -13,5 +14,5 @@ live = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _command in (up, token):
+for _command in (up, run, token):
     live.command()(_command)

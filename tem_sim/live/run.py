@@ -60,7 +60,7 @@ def run_live(
 
     Ctrl-C ends it early, with `status` "interrupted". Nothing is left behind: no process, file, or row. Raises
     `ScenarioError` for faults that cannot be inflicted live, `StoreError` for an unusable store, `NoRedisError` where
-    there is no Redis to start, and `LiveError` when a part of the system does not come up.
+    there is no Redis to start, and `LiveError` when a part of the system does not come up, or the run breaks.
     """
     from tem_sim.live.system import SystemBrokeError
 
@@ -72,8 +72,9 @@ def run_live(
         try:
             system.start()
             play.play()
-        except SystemBrokeError as error:
-            raise LiveError(f"{error}\nlogs      {_kept_logs(system, keep)}") from error
+        except Exception as error:
+            what = str(error) if isinstance(error, SystemBrokeError) else f"{type(error).__name__}: {error}"
+            raise LiveError(f"{what}\nlogs      {_kept_logs(system, keep)}") from error
         return play.read_out()
 
 

@@ -32,7 +32,7 @@ def document(outcome: Outcome, run_dir: Path | None) -> Document:
         "mode": run.mode,
         "status": run.status,
         "verdict": outcome.word,
-        "digest": run.digest,
+        "digest": run.digest or None,
         "versions": {**run.versions},
         "metrics": {name: number(value) for name, value in outcome.metrics.items()},
         "checks": [_check(judged) for judged in outcome.checks],
@@ -42,13 +42,13 @@ def document(outcome: Outcome, run_dir: Path | None) -> Document:
     }
 
 
-def broken_document(scenario: str, seed: int, error: str, traceback_file: Path | None) -> Document:
+def broken_document(scenario: str, seed: int, error: str, traceback_file: Path | None, mode: str = "sim") -> Document:
     """Return the document of a run that broke and left no frames: the same keys, without numbers."""
     return {
         "schema_version": SCHEMA_VERSION,
         "scenario": scenario,
         "seed": seed,
-        "mode": "sim",
+        "mode": mode,
         "status": "broken",
         "verdict": "BROKEN",
         "digest": None,

@@ -40,29 +40,46 @@ def plan(
     settings: Sequence[str],
     store: str,
     out: Path | None,
+    command: Sequence[str] = ("tem-sim", "run"),
+    more: Sequence[str] = (),
+    label: str = "seed",
 ) -> list[Job]:
-    """Return a job per scenario file; `seed` overrides the scenarios' own, `out` is as the option says."""
+    """Return a job per scenario file; `seed` overrides the scenarios' own, `out` is as the option says.
+
+    `command` and `more`, options that are nobody else's, make up what repeats it. `label` goes before the seed in the
+    name of a folder that nobody has named.
+    """
     jobs = []
     for file, scenario in scenarios:
         used = scenario.seed if seed is None else seed
-        folder = run_folder(scenario.name, used, out, several=len(scenarios) > 1)
-        repeat = repeat_command(file, used, settings, store, folder if out is not None else None)
+        folder = run_folder(scenario.name, used, out, several=len(scenarios) > 1, label=label)
+        named = folder if out is not None else None
+        repeat = repeat_command(file, used, settings, store, named, command=command, more=more)
         jobs.append(Job(file, tuple(settings), scenario, used, folder, repeat))
     return jobs
 
 
-def run_folder(name: str, seed: int, out: Path | None, several: bool) -> Path:
+def run_folder(name: str, seed: int, out: Path | None, several: bool, label: str = "seed") -> Path:
     """Return where a run is saved: `out` itself for a single one, else a folder per scenario and seed."""
     if out is not None and not several:
         return out
     # A name may hold what a path must not, a slash above all.
     safe = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "scenario"
-    return (RUNS_FOLDER if out is None else out) / safe / f"seed-{seed}"
+    return (RUNS_FOLDER if out is None else out) / safe / f"{label}-{seed}"
 
 
-def repeat_command(file: Path, seed: int, settings: Sequence[str], store: str, folder: Path | None) -> str:
+def repeat_command(
+    file: Path,
+    seed: int,
+    settings: Sequence[str],
+    store: str,
+    folder: Path | None,
+    *,
+    command: Sequence[str] = ("tem-sim", "run"),
+    more: Sequence[str] = (),
+) -> str:
     """Return the command that does a run again; a store's password is not repeated."""
-    words = ["tem-sim", "run", str(file), "--seed", str(seed)]
+    words = [*command, str(file), "--seed", str(seed), *more]
     for setting in settings:
         words += ["--set", setting]
     if store != "sqlite://":

@@ -1,4 +1,4 @@
-"""How far a run has come in simulated time, or a report in its parts, on stderr."""
+"""How far a run has come, in simulated or in real time, or a report in its parts, on stderr."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def steps(title: str, shown: bool) -> Iterator[Callable[[int, int], None] | None
 
 
 @contextmanager
-def bar(title: str, horizon_s: float, shown: bool) -> Iterator[Callable[[float, float], None] | None]:
-    """Show a bar while the block runs, and yield what moves it: (simulated seconds, horizon). None if not shown."""
+def bar(
+    title: str, horizon_s: float, shown: bool, *, simulated: bool = True
+) -> Iterator[Callable[[float, float], None] | None]:
+    """Show a bar while the block runs, and yield what moves it: (the run's seconds, horizon). None if not shown."""
     if not shown:
         yield None
         return
@@ -46,7 +48,7 @@ def bar(title: str, horizon_s: float, shown: bool) -> Iterator[Callable[[float, 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} of at most {task.total:,.0f} s simulated"),
+        TextColumn("{task.completed:,.0f} of at most {task.total:,.0f} s" + " simulated" * simulated),
         TimeElapsedColumn(),
     )
     console = console_for(sys.stderr)
