@@ -19,7 +19,9 @@ def report(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN", help="Folders that `tem-sim run` wrote; several are compared.", show_default=False
+            metavar="RUN",
+            help="Folders that `tem-sim run` or `tem-sim live` wrote; several are compared.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -91,5 +93,11 @@ def _document(folders: list[Path], runs: list[Facts], made: dict[str, str]) -> D
     from tem_sim.report.document import SCHEMA_VERSION
 
     files: Document = {what: made.get(what) for what in ("report", "pdf", "notebook", "index")}
-    found = [{**run, "run_dir": str(folder)} for folder, run in zip(folders, runs, strict=True)]
+    found = [{**run, "run_dir": str(folder)} for folder, run in zip(_each_run(folders), runs, strict=True)]
     return {"schema_version": SCHEMA_VERSION, **files, "runs": [*found]}
+
+
+def _each_run(folders: list[Path]) -> list[Path]:
+    from tem_sim.report.page.conformed import run_folders
+
+    return [run for folder in folders for run in run_folders(folder) or (folder,)]

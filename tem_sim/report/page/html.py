@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tem_sim.report.page.conformed import of_both_modes
 from tem_sim.report.page.notebook import PRIVATE, sections
 from tem_sim.report.page.runs import Facts
 
@@ -43,7 +44,7 @@ def html(notebook: NotebookNode) -> str:
         "title": _title(found),
         "about": " · ".join(one["sentence"] for one in found),
         "runs": json.dumps(found, ensure_ascii=False, sort_keys=True),
-        "sections": [(section.name, section.title) for section in sections(len(found) > 1)],
+        "sections": [(section.name, section.title) for section in sections(len(found) > 1, of_both_modes(found))],
         "private": PRIVATE,
     }
     text, _ = _exporter().from_notebook_node(notebook, resources=_resources(page))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tem_sim.frames import Run, RunError
 from tem_sim.report.jobs import RUNS_FOLDER
+from tem_sim.report.page.conformed import run_folders
 from tem_sim.report.page.html import facts, html, is_page
 from tem_sim.report.page.notebook import MARK, moved, notebook
 from tem_sim.report.page.runs import Facts
@@ -29,6 +30,7 @@ class Wanted:
 def wanted(folders: Sequence[Path], page: Path | None, notebook: Path | None, pdf: bool) -> Wanted:
     """Return what the options ask for. Raises `RunError`, before any work, where it could not be written."""
     page = default_page(folders) if page is None else page
+    folders = [run for folder in folders for run in run_folders(folder) or (folder,)]
     doubled = {folder for folder in folders if [one.resolve() for one in folders].count(folder.resolve()) > 1}
     if doubled:
         raise RunError(f"{min(doubled)}: given twice; a run is not compared with itself")

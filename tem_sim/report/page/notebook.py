@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tem_sim.report.page.conformed import heads, of_both_modes
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -23,6 +25,7 @@ _IMPORTS = """\
 from tem_sim.report.page.assumptions import assumptions, glossary
 from tem_sim.report.page.checks import checks
 from tem_sim.report.page.comparison import comparison
+from tem_sim.report.page.conformed import conformed, timelines
 from tem_sim.report.page.figures import figure, overlay
 from tem_sim.report.page.provenance import provenance
 from tem_sim.report.page.runs import load_runs
@@ -39,6 +42,7 @@ class Section(NamedTuple):
     about: str
     calls: tuple[str, ...]
     only_several: bool = False
+    only_both_modes: bool = False
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -94,6 +98,14 @@ SECTIONS: tuple[Section, ...] = (
         only_several=True,
     ),
     Section(
+        "conformance",
+        "Simulated against live",
+        "How far the simulation is from the real thing: what it predicts of one more run, and what live runs came to.",
+        ("conformed(runs)", "timelines(runs)"),
+        only_several=True,
+        only_both_modes=True,
+    ),
+    Section(
         "worst-event",
         "Timeline of the worst event",
         "One event's life, step by step: the one that tells most of what went wrong.",
@@ -120,9 +132,13 @@ SECTIONS: tuple[Section, ...] = (
 )
 
 
-def sections(several: bool) -> list[Section]:
-    """Return the sections of a page about one run or about several."""
-    return [section for section in SECTIONS if several or not section.only_several]
+def sections(several: bool, both_modes: bool = False) -> list[Section]:
+    """Return the sections of a page about one run or about several, of one scenario simulated and live or not."""
+    return [
+        section
+        for section in SECTIONS
+        if (several or not section.only_several) and (both_modes or not section.only_both_modes)
+    ]
 
 
 def notebook(folders: Sequence[Path]) -> NotebookNode:
@@ -144,7 +160,7 @@ def _cells(folders: Sequence[Path]) -> Iterator[dict[str, object]]:
     yield _code("imports", _IMPORTS)
     yield {**_code("runs", _loading(folders)), "metadata": {"tags": [PRIVATE]}}
     yield _code("verdict", "verdict(runs)")
-    for section in sections(len(folders) > 1):
+    for section in sections(len(folders) > 1, of_both_modes(heads(folders))):
         yield _cell("markdown", section.name, f"## {section.title}\n\n{section.about}")
         for number, call in enumerate(section.calls, start=1):
             yield _code(f"{section.name}-{number}", call)

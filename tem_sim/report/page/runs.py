@@ -35,9 +35,14 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Runs:
-    """One run, or several to be compared, in the order in which they were given."""
+    """One run, or several to be compared, in the order in which they were given.
+
+    `conformance` is what was measured over all the runs of the folder that these are from, if it is one of
+    `tem-sim live conform`.
+    """
 
     outcomes: tuple[Outcome, ...]
+    conformance: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Run]:
         return (outcome.run for outcome in self.outcomes)
@@ -123,7 +128,15 @@ def load_runs(*folders: str | Path) -> Runs:
     """Load and judge saved runs. Raises `RunError` for a folder that holds none, and for more than `MOST_RUNS`."""
     if not 0 < len(folders) <= MOST_RUNS:
         raise RunError(f"a report is about 1 to {MOST_RUNS} runs, got {len(folders)}")
-    return Runs(tuple(judge(Run.load(folder)) for folder in folders))
+    outcomes = tuple(judge(Run.load(folder)) for folder in folders)
+    (parent, *others) = {Path(folder).resolve().parent for folder in folders}
+    return Runs(outcomes, None if others else _conformance(parent))
+
+
+def _conformance(folder: Path) -> dict[str, Any] | None:
+    from tem_sim.report.page.conformed import read
+
+    return read(folder)
 
 
 def _last_word(path: str) -> str:
