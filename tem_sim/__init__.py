@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tem_sim.analysis.timeline import timeline, worst_event
     from tem_sim.checks.registry import CHECKS, run_checks
     from tem_sim.frames import Run, RunError
+    from tem_sim.live.run import LiveError, run_live
     from tem_sim.pipeline.backoff import Backoff
     from tem_sim.pipeline.presets import PRESETS, delay_table
     from tem_sim.plots.latency import latency_ecdf
@@ -38,6 +39,7 @@ __all__ = [
     "METRICS",
     "PRESETS",
     "Backoff",
+    "LiveError",
     "Run",
     "RunError",
     "Scenario",
@@ -59,6 +61,7 @@ __all__ = [
     "replicate",
     "rows_by_state",
     "run_checks",
+    "run_live",
     "simulate",
     "size",
     "sweep",
@@ -72,6 +75,7 @@ _HOMES = {
     "METRICS": "tem_sim.analysis.metrics",
     "PRESETS": "tem_sim.pipeline.presets",
     "Backoff": "tem_sim.pipeline.backoff",
+    "LiveError": "tem_sim.live.run",
     "Run": "tem_sim.frames",
     "RunError": "tem_sim.frames",
     "Scenario": "tem_sim.scenario.models",
@@ -92,6 +96,7 @@ _HOMES = {
     "replicate": "tem_sim.studies.replications",
     "rows_by_state": "tem_sim.plots.rows",
     "run_checks": "tem_sim.checks.registry",
+    "run_live": "tem_sim.live.run",
     "simulate": "tem_sim.sim.world",
     "size": "tem_sim.analysis.sizing",
     "sweep": "tem_sim.sweeps.run",
