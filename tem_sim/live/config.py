@@ -103,6 +103,11 @@ class LiveConfig(BaseModel):
         """Where this is kept."""
         return self.folder / FILE
 
+    @property
+    def temporary(self) -> Path:
+        """Where its processes have their temporary files."""
+        return self.folder / "tmp"
+
     def log_file(self, node: str) -> Path:
         """Return where a process writes what it does, a JSON document a line."""
         return self.folder / "logs" / f"{node}.jsonl"
@@ -113,7 +118,7 @@ class LiveConfig(BaseModel):
 
     def save(self) -> Path:
         """Write the file, and make the folders beside it."""
-        for name in ("logs", "ready"):
+        for name in ("logs", "ready", self.temporary.name):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:

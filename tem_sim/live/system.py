@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -114,7 +115,8 @@ class System:
 
     def _add(self, name: str, command: Sequence[str], is_ready: object) -> None:
         output = self.folder / "logs" / f"{name}.out"
-        env = {VARIABLE: str(self.config.file)}
+        # What its nodes have in temporary files goes with the system's folder, also when they are killed.
+        env = {VARIABLE: str(self.config.file), "TMPDIR": str(self.config.temporary)}
         self.children[name] = Child(name, command, output, is_ready, self._warden, env)  # type: ignore[arg-type]
 
     def _redis_answers(self, _pid: int) -> bool:
@@ -179,6 +181,7 @@ class System:
                 self._end([child for child in self.children.values() if _goes_with(child.name) == name])
             wait_until_gone(groups)
         if self.keep_folder:
+            shutil.rmtree(self.config.temporary, ignore_errors=True)
             self._warden.tell("keep", self.folder)
         self._warden.close()
 
