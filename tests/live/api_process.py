@@ -24,9 +24,10 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, name="api"):
+def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, tables=True):
     """Save the file of a system that has an API, and return the API's process; the store's tables are made."""
-    open_store(store_url).close()
+    if tables:
+        open_store(store_url).close()
     config = LiveConfig(
         name=f"tem-test-{free_port()}",
         folder=folder,
@@ -43,7 +44,7 @@ def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, na
         limits=Limits(**(limits or {})),
     )
     config.save()
-    return Process(name, config)
+    return Process("api", config)
 
 
 def bearer(user_id=7, *, operator=False, **how):
@@ -56,6 +57,18 @@ OPERATOR = bearer(None, operator=True)
 def post(client, key="key-1", event=EVENT, **how):
     headers = {**bearer(), "Idempotency-Key": key, **how.pop("headers", {})}
     return client.post("/events", json=event, headers=headers, **how)
+
+
+def problem(answer):
+    """Return the one error of a refusal, after a look at its form."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    (error,) = told["errors"]
+    assert error["rule"]
+    assert error["remedy"]
+    assert error["rule"] in told["detail"]
+    return error
 
 
 @contextmanager

@@ -18,6 +18,8 @@ MEDIA_TYPE = "application/problem+json"
 _LONGEST_VALUE = 100
 _REMEDIES = {"missing": "add it", "extra_forbidden": "leave it out"}
 _OTHERWISE = "see /openapi.json"
+# Where pydantic speaks of Python.
+_RULES = {"model_type": "must be an object"}
 
 
 class Broken(BaseModel):
@@ -108,7 +110,7 @@ def invalid(errors: Iterable[Mapping[str, Any]], within: str | None = None) -> R
     broken = [
         Broken(
             where=".".join(str(part) for part in ((within, *error["loc"]) if within else error["loc"])),
-            rule=error["msg"],
+            rule=_RULES.get(error["type"], error["msg"]),
             value=None if error["type"] == "missing" else shown(error["input"]),
             remedy=_REMEDIES.get(error["type"], _OTHERWISE),
         )

@@ -14,7 +14,7 @@ from tem_sim.live.api.metrics import RequestMetrics
 from tem_sim.live.api.problems import try_again
 from tem_sim.live.logs import Log
 
-# Asked above all when there is no room.
+# Asked above all when there is no room, and take none.
 ALWAYS_ANSWERED = frozenset({"/healthz", "/metrics"})
 # A client that went away before it was answered; nobody is told this code.
 CLIENT_GONE = 499
@@ -58,7 +58,8 @@ class Watching:
             return
         facts = Facts()
         FACTS.set(facts)
-        self._open += 1
+        takes_room = scope["path"] not in ALWAYS_ANSWERED
+        self._open += takes_room
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,7 +68,7 @@ class Watching:
 
         try:
             with self._metrics.in_progress.track_inprogress():
-                if self._open > self._at_once and scope["path"] not in ALWAYS_ANSWERED:
+                if takes_room and self._open > self._at_once:
                     rule = f"at most {self._at_once} requests are answered at once"
                     await try_again("request", rule, after_s=1).response()(scope, receive, noting)
                 else:
@@ -77,7 +78,7 @@ class Watching:
             facts.status = 500
             raise
         finally:
-            self._open -= 1
+            self._open -= takes_room
             self._note(scope, facts)
 
     def _note(self, scope: MutableMapping[str, Any], facts: Facts) -> None:
