@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("sqlalchemy", "greenlet", "simpy", "ciw", "numpy", "pandas")
 
 
-def described() -> dict[str, str]:
+def described(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Return processor, cores, load, and the versions that matter."""
     load = os.getloadavg()[0]
     return {
@@ -20,7 +21,7 @@ def described() -> dict[str, str]:
         "load": f"{load:.1f}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
-    } | {name: version(name) for name in PACKAGES}
+    } | {name: version(name) for name in packages}
 
 
 def _processor() -> str:
