@@ -55,7 +55,7 @@ class Wish:
         if self.store_url is not None:
             parse_url(self.store_url)
         if self.redis_url is not None:
-            _refuse_no_redis(self.redis_url)
+            refuse_no_redis(self.redis_url)
         for option, port in (("--api-port", self.api_port), ("--gateway-port", self.gateway_port)):
             if port is not None:
                 _refuse_taken(option, port)
@@ -91,7 +91,7 @@ def up(wish: Wish, told: Told) -> Iterator[System]:
     finally:
         system.close()
         if wish.redis_url is not None:
-            _forget_keys(wish.redis_url, system.config.name)
+            forget_keys(wish.redis_url, system.config.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _refuse_taken(option: str, port: int) -> None:
 # --- a Redis that is not its own
 
 
-def _refuse_no_redis(url: str) -> None:
+def refuse_no_redis(url: str) -> None:
     from redis.exceptions import RedisError
 
     try:
@@ -170,7 +170,7 @@ def _refuse_no_redis(url: str) -> None:
         raise WishError(f"--redis: {why}; start it, or leave --redis out for one of its own") from error
 
 
-def _forget_keys(url: str, name: str) -> None:
+def forget_keys(url: str, name: str) -> None:
     """Delete what a system of this name has left in a Redis that goes on. Others' keys have other prefixes."""
     from redis.exceptions import RedisError
 
