@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from tem_sim.frames import SCHEMAS, Run
 from tem_sim.pipeline.store import StoreError
 from tem_sim.scenario.models import Scenario
 from tem_sim.sim.world import World, simulate
+
+# One process has the runs that these tests share.
+pytestmark = pytest.mark.xdist_group("determinism")
 
 # Kills, pauses and skew together, with chance in every place that has any.
 WILD: dict[str, Any] = {
@@ -95,14 +99,26 @@ def assert_equal(one: Run, two: Run) -> None:
         pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True, obj=name)
 
 
+@cache
+def first_of(name: str) -> Run:
+    """Return the first run of a scenario, with which all that come later are compared."""
+    return simulate(scenario(**SCENARIOS[name]))
+
+
 @pytest.fixture(scope="module", params=SCENARIOS)
-def made(request: pytest.FixtureRequest) -> Scenario:
-    return scenario(**SCENARIOS[request.param])
+def named(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="module")
-def in_memory(made: Scenario) -> Run:
-    return simulate(made)
+def made(named: str) -> Scenario:
+    return scenario(**SCENARIOS[named])
+
+
+@pytest.fixture(scope="module")
+def in_memory(named: str) -> Run:
+    return first_of(named)
 
 
 def test_the_faults_of_these_scenarios_all_land(in_memory: Run) -> None:
@@ -111,7 +127,7 @@ def test_the_faults_of_these_scenarios_all_land(in_memory: Run) -> None:
 
 
 def test_every_mitigation_has_its_hand_in_the_mitigated_one() -> None:
-    run = simulate(scenario(**MITIGATED))
+    run = first_of("mitigated")
     assert {"expired", "released"} <= set(run.attempts["outcome"].astype(str))
     counts = run.samples.set_index(run.samples["name"].astype(str))["value"]
     assert counts["submissions_refused"] > 0
@@ -171,7 +187,7 @@ for name in SCENARIOS:
 
 
 def test_in_other_processes_with_other_hash_seeds() -> None:
-    here = [fingerprint(simulate(scenario(**sections))) for sections in SCENARIOS.values()]
+    here = [fingerprint(first_of(name)) for name in SCENARIOS]
     folder = Path(__file__).parent
     child = CHILD.format(paths=[str(folder), str(folder.parent)])
     for hash_seed in ("1", "4242"):
