@@ -92,7 +92,8 @@ def print_outcome(outcome: Outcome, quiet: bool) -> None:
 
 def print_facts(facts: dict[str, str]) -> None:
     """Print what one copies from a terminal: never folded, since a folded command cannot be pasted."""
-    write("\n" + "".join(f"{name:<7} {fact}\n" for name, fact in facts.items()))
+    width = max(7, *map(len, facts))
+    write("\n" + "".join(f"{name:<{width}} {fact}\n" for name, fact in facts.items()))
 
 
 def write_json(document: Document) -> None:

@@ -80,8 +80,11 @@ class Up:
         return code
 
     def processes(self) -> list[int]:
-        """Return every process that was started from here and lives: all have this folder in their environment."""
-        return [pid for pid in _pids() if lives(pid) and str(self.temporary) in _environment(pid)]
+        """Return every process that was started from here and lives: all have this folder in their environment.
+
+        Or they work in it, as Redis does, which writes its title over its environment.
+        """
+        return [pid for pid in _pids() if str(self.temporary) in _about(pid) and lives(pid)]
 
     def files(self) -> list[str]:
         """Return what is left in the folder for temporary files."""
@@ -123,8 +126,9 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def _environment(pid: int) -> str:
+def _about(pid: int) -> str:
+    about = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+        return f"{(about / 'cwd').readlink()} {(about / 'environ').read_text(errors='replace')}"
     except OSError:
         return ""
