@@ -181,6 +181,23 @@ def test_database_connections_that_are_terminated_cost_nothing(
     world.close()
 
 
+def test_a_part_that_breaks_ends_it_for_its_supervisor_to_start_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(keeper.outbox, "first_unacknowledged", broken)
+
+    async def story() -> None:
+        async with gateway_in(world), client_of(world, 1):
+            await asyncio.sleep(60)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(story())
+    assert raised.value.subgroup(AssertionError) is not None
+
+
 class Faithful:
     """A user's client as it should be: dials again, and shows by its key what it has not shown before."""
 
