@@ -55,6 +55,7 @@ class Client:
     _within_s: float | None = None
     _dropped: bool = False
     _half_open: bool = False
+    _receiving: asyncio.Task[str | bytes] | None = None
 
     def connect(self, socket: ClientConnection) -> None:
         """Begin a session."""
@@ -71,6 +72,21 @@ class Client:
             if self._half_open:
                 self._half_open = False
                 self.reads.set()
+
+    async def receive(self, socket: ClientConnection) -> str | bytes | None:
+        """Wait for a message; return None when it stops reading meanwhile. Raise ConnectionClosed at the end."""
+        self._receiving = asyncio.ensure_future(socket.recv())
+        try:
+            await asyncio.wait({self._receiving})
+        finally:
+            self._receiving.cancel()
+        return None if self._receiving.cancelled() else self._receiving.result()
+
+    def _stop_reading(self) -> None:
+        self.reads.clear()
+        # It would wait for ever for what it does not read, and not notice the end of its socket.
+        if self._receiving is not None:
+            self._receiving.cancel()
 
     def abort(self) -> int:
         """Hang up without a word."""
@@ -114,7 +130,7 @@ class Client:
         if self.socket is None:
             return 0
         self._half_open = True
-        self.reads.clear()
+        self._stop_reading()
         self.socket.transport.pause_reading()
         return 1
 
@@ -129,7 +145,7 @@ class Client:
         """Read one message every so often; None for none at all."""
         self.read_every_s = read_every_s
         if read_every_s is None:
-            self.reads.clear()
+            self._stop_reading()
         return int(self.socket is not None)
 
     def speed_up(self) -> int:

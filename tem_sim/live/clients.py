@@ -189,7 +189,8 @@ class Clients:
                 await self._wait_deaf(client, socket)
             if client.read_every_s is not None:
                 await asyncio.sleep(client.read_every_s)
-            message = json.loads(await socket.recv())
+            text = await client.receive(socket)
+            message = {} if text is None else json.loads(text)
             if client.reads.is_set() and message.get("type") == "notification":
                 await self._take(client, socket, message)
 
@@ -197,7 +198,7 @@ class Clients:
         """Read nothing until there is a reason to; raise what reading would once the other end has hung up."""
         while not client.reads.is_set():
             if not client.is_open():
-                socket.transport.abort()
+                client.abort()
                 await socket.wait_closed()
                 return
             await asyncio.sleep(LOOK_EVERY_S)

@@ -59,7 +59,8 @@ class Faults:
     def quiet(self) -> bool:
         """Whether every fault is over that has a known end."""
         stage = self._stage
-        return stage.now >= stage.scenario.quiet_after_s and not stage.is_paused and not stage.leaving
+        is_over = stage.now >= stage.scenario.quiet_after_s and not self._timeline.is_behind
+        return is_over and not stage.is_paused and not stage.leaving
 
     @property
     def healed(self) -> bool:

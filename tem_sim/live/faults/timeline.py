@@ -30,6 +30,7 @@ class Timeline:
         self._news = threading.Condition()
         self._began = math.nan
         self._closed = False
+        self._busy = False
         self._aside: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
 
@@ -37,6 +38,12 @@ class Timeline:
     def now(self) -> float:
         """How long ago it began; 0 before."""
         return 0.0 if math.isnan(self._began) else time.monotonic() - self._began
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is due, or being done."""
+        with self._news:
+            return self._busy or bool(self._due and self._due[0][0] <= self.now)
 
     def begin(self, started_at: float) -> None:
         """Let time pass, from that moment on (seconds since the epoch)."""
@@ -113,5 +120,7 @@ class Timeline:
                 if self._closed and not (self._due and self._due[0][0] <= 0):
                     return None
                 if wait_s <= 0:
+                    self._busy = True
                     return heapq.heappop(self._due)[2]
+                self._busy = False
                 self._news.wait(None if math.isinf(wait_s) else wait_s)
