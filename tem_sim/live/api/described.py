@@ -9,12 +9,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from tem_sim.live.api.models import KEY_PATTERN, Batch, NewEvent
+from tem_sim.live.api.models import KEY_PATTERN, Accepted, Answers, Batch, Event, Health, NewEvent, Page, Timeline
 from tem_sim.live.api.problems import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{model}"
-# Beside the models of answers, which FastAPI finds by itself.
-_MODELS: tuple[type[BaseModel], ...] = (Batch, NewEvent, Problem)
+# Those of bodies, which FastAPI does not find by itself; and of answers, whose examples it leaves every null out of.
+_SENT: tuple[type[BaseModel], ...] = (Batch, NewEvent)
+_ANSWERED: tuple[type[BaseModel], ...] = (Accepted, Answers, Event, Health, Page, Problem, Timeline)
 _SAID = {
     200: "Done.",
     201: "It is new, and durable.",
@@ -76,11 +77,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, models = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+        _, sent = models_json_schema([(model, "validation") for model in _SENT], ref_template=_REF)
+        _, answered = models_json_schema([(model, "serialization") for model in _ANSWERED], ref_template=_REF)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         # FastAPI's own shape of a 422 is not ours.
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        schemas.update(models["$defs"])
+        schemas.update(sent["$defs"] | answered["$defs"])
         app.openapi_schema = made
     return app.openapi_schema

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -68,6 +68,10 @@ class Accepted(BaseModel):
 class Batch(BaseModel):
     """Events to be taken in, each with its own key."""
 
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"events": [{"idempotency_key": "order-17", **_EVENT}]}]}
+    )
+
     events: list[BatchEvent]
 
 
@@ -94,8 +98,35 @@ class Answers(BaseModel):
     events: list[Answer]
 
 
+_STANDING: dict[str, JsonValue] = {
+    "event_id": 253711417868288,
+    "user_id": 7,
+    "kind": "normal",
+    "created_at": 1795525370.738769,
+    "status": "RETRY",
+    "retry_count": 1,
+    "crash_count": 0,
+    "replay_count": 0,
+    "attempt_no": 1,
+    "last_error": "Outage: the downstream is away",
+    "next_retry_at": None,
+    "finished_at": None,
+}
+_SUBMITTED: dict[str, JsonValue] = {
+    "at": 1795525370.738769,
+    "before": None,
+    "after": "QUEUED",
+    "cause": "submit",
+    "actor": "api",
+    "attempt_no": 0,
+    "retry_count": 0,
+}
+
+
 class Event(BaseModel):
     """Where an event stands."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STANDING]})
 
     event_id: int
     user_id: int
@@ -146,6 +177,21 @@ class Notification(BaseModel):
 class Timeline(Event):
     """An event with all that happened to it, in order."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_STANDING,
+                    "status": "QUEUED",
+                    "payload": _EVENT["payload"],
+                    "transitions": [_SUBMITTED],
+                    "attempts": [],
+                    "notification": None,
+                }
+            ]
+        }
+    )
+
     payload: Any
     transitions: list[Transition]
     attempts: list[Attempt]
@@ -154,6 +200,8 @@ class Timeline(Event):
 
 class Page(BaseModel):
     """Some events, in the order of their ids, which is that of their submission within a second or so."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": [_STANDING], "next": None}]})
 
     events: list[Event]
     next: int | None = Field(description="What to give as `after` for the next page; null at the end.")
@@ -169,5 +217,9 @@ class Part(BaseModel):
 class Health(BaseModel):
     """Whether the API can do its work."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ok": True, "parts": {"store": {"ok": True, "detail": "0.4 ms"}}}]}
+    )
+
     ok: bool
-    parts: Annotated[dict[str, Part], Field(examples=[{"store": {"ok": True, "detail": "0.4 ms"}}])]
+    parts: dict[str, Part]
