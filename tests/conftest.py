@@ -37,7 +37,7 @@ LONG = (
     "faultsweep",
     "hunt",
     "live/test_system.py",
-    "live/test_up.py",
+    "live/test_up",
     "live/test_gateway_faults.py",
     "live/test_gateway_slow.py",
     "live/test_page",

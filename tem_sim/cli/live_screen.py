@@ -22,8 +22,8 @@ _AWAY = "does not answer"
 
 
 def screen(status: Status) -> Group:
-    """Return the table of nodes, and under it what the store, Redis and the gateway hold."""
-    return Group(_nodes(status.nodes), _facts(status))
+    """Return what the store, Redis and the gateway hold, and the table of nodes: last, since it may be long."""
+    return Group("", _facts(status), "", _nodes(status.nodes))
 
 
 def _nodes(nodes: list[NodeState]) -> Table:
@@ -39,7 +39,6 @@ def _nodes(nodes: list[NodeState]) -> Table:
 
 def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_row("", "")
     for name, fact in holdings(status).items():
         table.add_row(name, Text(fact, style="red" if fact == _AWAY else ""))
     return table
