@@ -59,6 +59,10 @@ class Tab:
     def wait_for(self, state: str) -> None:
         self.page.wait_for_selector(f"#connection[data-state={state}]")
 
+    def of_session(self, act: str) -> None:
+        """Do something to the page's connection that no user can."""
+        self.page.evaluate(f'async () => {{ const {{ session }} = await import("/connection.js"); {act} }}')
+
     def submit(self, *names: str, kind: str = "normal", payload: Any = None) -> list[int]:
         """Submit events as a program of this user would; return their ids."""
         ids = []
@@ -232,7 +236,7 @@ def test_when_the_network_is_back_it_connects_at_once(tab: Tab) -> None:
     with tab.system.held_down("gateway"):
         tab.wait_for("waiting")
         # The waits have become long by now.
-        tab.page.evaluate("session.tries = 6; session.connect()")
+        tab.of_session("session.tries = 6; session.connect()")
         tab.page.locator("#countdown", has_text=re.compile(r"\d\d")).wait_for()
     tab.system.wait_for(["gateway"])
     assert tab.page.locator("#connection").get_attribute("data-state") == "waiting"
@@ -245,7 +249,7 @@ def test_a_gateway_that_is_frozen_is_noticed_by_its_silence(tab: Tab) -> None:
     tab.open()
     tab.wait_for("connected")
     # Silence is 2 s then, and it waits so long afterwards that it can be seen.
-    tab.page.evaluate("session.heartbeat = 0.4; session.tries = 3; session.since = 0; session.listen()")
+    tab.of_session("session.heartbeat = 0.4; session.tries = 3; session.since = 0; session.listen()")
     tab.system.pause("gateway")
     try:
         tab.page.locator("#why", has_text="The gateway has fallen silent.").wait_for()
