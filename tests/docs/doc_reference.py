@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from doc_pages import ROOT
@@ -147,6 +148,7 @@ _SECTIONS: dict[str, type[Model]] = {
 }
 
 
+@cache
 def parts() -> dict[str, str]:
     """Return every generated part by name, as Markdown."""
     found = {name: table(rows(model)) for name, model in _SECTIONS.items()}
