@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,6 +17,13 @@ from tem_sim.live.api.models import Health
 from tem_sim.live.api.service import Serving
 
 PAGE = Path(__file__).parent.parent / "page"
+# Not as this machine has them: a browser that is told not to guess runs no script of another type.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 router = APIRouter(tags=["operation"])
 
 
@@ -52,7 +58,7 @@ def page_routes(gateway_url: str) -> list[BaseRoute]:
     async def config(_request: Request) -> Response:
         return JSONResponse({"gateway_url": gateway_url}, headers=headers)
 
-    files = sorted(file for file in PAGE.glob("*.*") if file.suffix != ".py")
+    files = sorted(file for file in PAGE.iterdir() if file.suffix in MEDIA_TYPES)
     routes: list[BaseRoute] = [Route("/config.json", config)]
     return routes + [Route(_path(file), _file(file, headers)) for file in files]
 
@@ -62,10 +68,8 @@ def _path(file: Path) -> str:
 
 
 def _file(file: Path, headers: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
-    media_type, _ = mimetypes.guess_type(file.name)
-
     async def send(_request: Request) -> Response:
-        return FileResponse(file, media_type=media_type, headers=headers)
+        return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=headers)
 
     return send
 
