@@ -106,6 +106,7 @@ def run(
 def _jobs(files: Sequence[Path], seed: int | None, settings: Sequence[str], on: Ground, out: Path | None) -> list[Job]:
     """Return what is to be run; every mistake of every file is told before anything starts."""
     from tem_sim.live.own_redis import redis_server
+    from tem_sim.live.up import refuse_no_redis
     from tem_sim.report.jobs import plan, refuse_bad_folders
 
     loaded, problems = load_all(files, settings)
@@ -114,6 +115,8 @@ def _jobs(files: Sequence[Path], seed: int | None, settings: Sequence[str], on: 
     refuse_all([problem for file, scenario in scenarios for problem in _impossible(file, scenario, settings, on)])
     if on.redis == "own":
         redis_server()
+    else:
+        refuse_no_redis(on.redis)
     jobs = plan(
         scenarios,
         seed=seed,
