@@ -146,6 +146,14 @@ def test_while_the_store_fails_acknowledgements_are_kept_and_sockets_stay(
                 await until(lambda: two.got == [3], "who came meanwhile gets what was missed")
                 await until(lambda: world.owed() == [], "what was acknowledged meanwhile is written")
             world.publish(*late)
+            world.owe(3, 4)
+            rename("notification", "gone")
+            failed = len(world.log("store_failed"))
+            async with client_of(world, 2) as again, client_of(world, 3) as three:
+                await until(lambda: len(world.log("store_failed")) > failed + 1, "now it is only read")
+                rename("gone", "notification")
+                await until(lambda: three.got == [4], "nobody's replay is forgotten")
+                assert again.got == []
             assert one.got == [1, 2]
             assert one.socket.close_code is None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateway_kit import Client, RedisServer, World, client_of, gateway_in, redis_server, until
@@ -15,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tem_sim.live.config import HOST
+from tem_sim.live.gateway import keeper
 from tem_sim.live.gateway.server import Gateway
 from tem_sim.pipeline.ports import Notification
 
@@ -65,7 +68,19 @@ def test_who_never_acknowledges_is_held_little_for_closed_and_then_served_in_ful
 
 
 @pytest.mark.parametrize("world", [{"limits": {"held_per_socket": 10, "slow_after_s": 0.6}}], indirect=True)
-def test_who_is_slow_but_moves_on_is_not_closed_and_gets_everything(world: World) -> None:
+@pytest.mark.parametrize("store_s", [0.0, 0.3])
+def test_who_is_slow_but_moves_on_is_not_closed_and_gets_everything(
+    world: World, store_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the store is slow, so that what it says is acknowledged in part by the time it has said it."""
+    read = keeper.outbox.first_unacknowledged
+
+    def read_slowly(*what: Any) -> list[Notification]:
+        found = read(*what)
+        time.sleep(store_s)
+        return found
+
+    monkeypatch.setattr(keeper.outbox, "first_unacknowledged", read_slowly)
     world.owe(1, *range(1, 101))
 
     async def story() -> list[int]:
