@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tem_sim.cli.console import AsJson, Settings, complain, load_all, print_facts, refuse_all, write, write_json
+from tem_sim.cli.console import AsJson, Settings, load_all, print_facts, refuse_all, write, write_json
 from tem_sim.cli.live_console import live_errors
 
 if TYPE_CHECKING:
@@ -80,17 +80,15 @@ def up(
         loaded = _loaded(scenario, [*(settings or []), *([] if workers is None else [f"workers.count={workers}"])])
         own_redis = redis == "own"
         wish = Wish(loaded, store, None if own_redis else redis, pool, api_port, gateway_port, log_dir)
-        complain(f"starting {loaded.name} …")
+        _tell(f"starting {loaded.name} …")
         try:
             with Told() as told, live_up(wish, told) as system:
-                try:
-                    _greet(system, wish, as_json)
-                    _watch(system, told, on_terminal=sys.stdout.isatty() and not as_json)
-                except ToldToEnd:
-                    complain("stopping …")
+                _greet(system, wish, as_json)
+                _watch(system, told, on_terminal=sys.stdout.isatty() and not as_json)
+                _tell("stopping …")
         except ToldToEnd as told_early:
             raise typer.Exit(told_early.exit_code) from None
-        complain(f"stopped; {_what_is_left(wish)}")
+        _tell(f"stopped; {_what_is_left(wish)}")
 
 
 def token(
@@ -121,7 +119,11 @@ def token(
             refuse_all(["live token: whose? give --user N, --operator, or both"])
         if user is not None and user > MAX_USER_ID:
             refuse_all([f"--user: must be at most {MAX_USER_ID} (got {user})"])
-        valid_s = argument(positive_duration_s, "--valid-for", valid_for)
+        try:
+            valid_s = argument(positive_duration_s, "--valid-for", valid_for)
+        except ValueError as error:
+            refuse_all([str(error)])
+            raise
         write(issue(_config_in(config).secret, user_id=user, operator=operator, valid_s=valid_s) + "\n")
 
 
@@ -155,6 +157,17 @@ def _loaded(file: Path | None, settings: Sequence[str]) -> Scenario:
 
 
 # --- what is said
+
+
+def _tell(text: str) -> None:
+    """Write a line to stderr; it goes nowhere where nobody is left to read it, and no harm is done by that."""
+    from tem_sim.report.screen import discard, write
+
+    try:
+        write(f"{text}\n", sys.stderr)
+    except OSError:
+        # The terminal is gone.
+        discard(sys.stderr)
 
 
 def _greet(system: System, wish: Wish, as_json: bool) -> None:
@@ -204,7 +217,7 @@ def _what_is_left(wish: Wish) -> str:
 # --- while it is up
 
 
-def _watch(system: System, told: Told, on_terminal: bool) -> NoReturn:
+def _watch(system: System, told: Told, on_terminal: bool) -> None:
     """Show how the system does until the process is told to end."""
     from tem_sim.live.status import Watcher
 
@@ -215,23 +228,31 @@ def _watch(system: System, told: Told, on_terminal: bool) -> NoReturn:
         watcher.close()
 
 
-def _show_table(watcher: Watcher, told: Told) -> NoReturn:
+def _show_table(watcher: Watcher, told: Told) -> None:
     from rich.live import Live
 
     from tem_sim.cli.live_screen import screen
-    from tem_sim.report.screen import console_for
+    from tem_sim.report.screen import console_for, discard
 
-    with Live(console=console_for(sys.stdout), auto_refresh=False) as shown:
-        while True:
-            shown.update(screen(watcher.look()), refresh=True)
-            told.sleep(REFRESH_S)
+    is_told = False
+    try:
+        with Live(console=console_for(sys.stdout), auto_refresh=False) as shown:
+            while not is_told:
+                shown.update(screen(watcher.look()), refresh=True)
+                is_told = told.wait(REFRESH_S)
+    except OSError:
+        # The terminal is gone, and with it whoever watched. Under nohup the system goes on.
+        discard(sys.stdout)
+    while not is_told:
+        is_told = told.wait(REFRESH_S)
 
 
-def _tell_changes(watcher: Watcher, told: Told) -> NoReturn:
+def _tell_changes(watcher: Watcher, told: Told) -> None:
     from tem_sim.cli.live_screen import Changes
 
     changes = Changes(COUNTS_EVERY_S)
-    while True:
+    is_told = False
+    while not is_told:
         for line in changes.since(watcher.look(), time.monotonic()):
-            complain(f"{time.strftime('%H:%M:%S')} {line}")
-        told.sleep(REFRESH_S)
+            _tell(f"{time.strftime('%H:%M:%S')} {line}")
+        is_told = told.wait(REFRESH_S)

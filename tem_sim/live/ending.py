@@ -72,6 +72,14 @@ class Told:
         with self.at_once():
             time.sleep(seconds)
 
+    def wait(self, seconds: float) -> bool:
+        """Sleep; return whether the process was told to end, and then at once."""
+        try:
+            self.sleep(seconds)
+        except ToldToEnd:
+            return True
+        return False
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._number = self._number or number
         if self._at_once:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 from up_process import live_up
 
+from tem_sim.cli.main import app
 from tem_sim.live.config import HOST
 
 
@@ -107,3 +109,21 @@ def test_stopped_before_it_is_ready_it_leaves_nothing(tmp_path, number, code):
             assert up.process.poll() is None, up.error
         assert up.end(number) == code
         assert up.is_gone()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--user", "7"], "needs the system's file; give --config FILE, or set TEM_SIM_LIVE"),
+        (["--config", "none.json", "--user", "7"], "none.json: No such file or directory"),
+        (["--config", __file__, "--user", "7"], "is no live.json of a running system"),
+        (["--config", __file__], "whose? give --user N, --operator, or both"),
+        (["--config", __file__, "--user", str(2**53)], "--user: must be at most 9007199254740991"),
+        (["--config", __file__, "--user", "7", "--valid-for", "soon"], "--valid-for: "),
+    ],
+)
+def test_a_token_that_cannot_be_made_is_refused(words, told, monkeypatch):
+    monkeypatch.delenv("TEM_SIM_LIVE", raising=False)
+    done = CliRunner().invoke(app, ["live", "token", *words])
+    assert done.exit_code == 2
+    assert told in done.stderr

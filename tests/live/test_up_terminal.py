@@ -12,7 +12,7 @@ import termios
 import time
 
 import pytest
-from live_systems import need_redis_server
+from live_systems import eventually, need_redis_server
 from test_children import lives
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live_up")]
@@ -60,11 +60,17 @@ class Terminal:
     def press_ctrl_c(self):
         os.write(self._screen, b"\x03")
 
+    def hang_up(self):
+        """Close the terminal, as a window or a connection is closed."""
+        os.close(self._screen)
+        self._screen = None
+
     def close(self):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._screen)
+        if self._screen is not None:
+            self.hang_up()
 
 
 @pytest.fixture
@@ -88,4 +94,13 @@ def test_a_table_refreshes_until_ctrl_c_which_ends_it_well(terminal, tmp_path):
     terminal.until("stopped; nothing is left of it")
     assert terminal.process.wait(30) == 0
     assert not any(map(lives, pids))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_terminal_that_is_closed_ends_it_without_a_trace(terminal, tmp_path):
+    terminal.until(r"worker-1 +up +\d+ +0 ")
+    pids = [int(pid) for pid in re.findall(r"(?:api|beat|worker-1|redis) +up +(\d+)", terminal.text)]
+    terminal.hang_up()
+    assert terminal.process.wait(30) == 0
+    assert eventually(lambda: not any(map(lives, pids)), 5)
     assert list((tmp_path / "temporary").iterdir()) == []
