@@ -141,6 +141,7 @@ class Clients:
             await asyncio.sleep(client.wait_s(self._streams, RECONNECT_WITHIN_S))
 
     async def _dial(self, client: Client) -> ClientConnection | None:
+        """Dial once; return the socket on which the gateway has said welcome, None where it has not."""
         client.tries += 1
         if client.token is None:
             client.token = issue(self._config.secret, user_id=client.user_id)
@@ -154,16 +155,22 @@ class Clients:
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=1.0,
             )
-            await socket.send(json.dumps({"type": "hello", "token": client.token}))
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                answer = json.loads(await socket.recv())
-        except (OSError, TimeoutError, WebSocketException, ValueError):
+        except (OSError, WebSocketException):
             return None
-        if answer.get("type") != "welcome" or not client.may_dial.is_set():
+        if not await self._is_welcome(client, socket) or not client.may_dial.is_set():
             socket.transport.abort()
             return None
         client.connect(socket)
         return socket
+
+    async def _is_welcome(self, client: Client, socket: ClientConnection) -> bool:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await socket.send(json.dumps({"type": "hello", "token": client.token}))
+                answer = json.loads(await socket.recv())
+        except (OSError, WebSocketException, ValueError):
+            return False
+        return bool(answer.get("type") == "welcome")
 
     async def _stay(self, client: Client, socket: ClientConnection) -> bool:
         """Read until the socket is gone; return whether the user has left by choice."""

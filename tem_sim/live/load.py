@@ -49,7 +49,7 @@ class _Fault:
 
 
 class LoadGenerator:
-    """Posts a scenario's events. `run` belongs to an event loop; what faults call may be called from any thread."""
+    """Posts a scenario's events. `begin` belongs to an event loop; what faults call may be called from any thread."""
 
     def __init__(self, config: LiveConfig, streams: Streams, log: Log) -> None:
         self._config = config
@@ -78,19 +78,24 @@ class LoadGenerator:
         """Whether every arrival has been sent, and answered or given up."""
         return self._sent >= len(self._arrivals) and not self._requests
 
-    async def run(self, start: float) -> None:
-        """Post everything; `start` is the run's beginning by the loop's clock."""
-        self._loop, self._start = asyncio.get_running_loop(), start
+    def begin(self) -> asyncio.Task[None]:
+        """Let the run begin now, in this loop; return the task that posts everything, until it is cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        self._http = self._client()
+        return asyncio.create_task(self._run(self._loop))
+
+    async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         first = 0
-        async with self._client() as self._http:
+        async with self._http:
             while first < len(self._arrivals):
                 at_s = float(self._arrivals[first])
                 last = int(self._arrivals.searchsorted(at_s, side="right"))
-                await asyncio.sleep(max(0.0, start + at_s - self._loop.time()))
+                await asyncio.sleep(max(0.0, self._start + at_s - loop.time()))
                 self._sent = last
                 self._send(first + 1, last)
                 first = last
-            # Until cancelled: faults may add to it, and double clicks are still to come.
+            # Faults may add to it, and double clicks are still to come.
             await asyncio.Event().wait()
 
     def _client(self) -> httpx.AsyncClient:
@@ -123,8 +128,8 @@ class LoadGenerator:
         """Post so many events now, besides what the scenario says; they are numbered after all of its own."""
         first = len(self._arrivals) + self._added + 1
         self._added += events
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._send, first, first + events - 1)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._send, first, first + events - 1)
 
     def change(self, key: tuple[int, ...], share: float | None, change: Change | None) -> int:
         """Change this share of what arrives from now on; None ends it and returns how many events it has struck."""
@@ -226,10 +231,10 @@ class LoadGenerator:
 
     def _told_to_wait(self, request: _Request, answer: httpx.Response) -> float:
         """Wait as long as the API says that sheds load; where its store is away nobody knows how long that takes."""
-        if not _is_shed(answer):
+        after_s = _shed_for_s(answer)
+        if after_s is None:
             return CLIENT_RETRY_S
         self._refused += len(request.numbers)
-        after_s = float(answer.headers.get("Retry-After", CLIENT_RETRY_S))
         return self._load.again_after_s(request.numbers[0], request.tries, after_s)
 
     def _loses_answer(self) -> bool:
@@ -247,9 +252,11 @@ class LoadGenerator:
         )
 
 
-def _is_shed(answer: httpx.Response) -> bool:
-    """Whether the API refuses because too many events wait, and not since it cannot do otherwise."""
+def _shed_for_s(answer: httpx.Response) -> float | None:
+    """Return when to try again where too many events wait; None where the API cannot do otherwise than refuse."""
     try:
-        return any(error["where"] == "overload" for error in answer.json()["errors"])
-    except (ValueError, KeyError, TypeError):
-        return False
+        told = answer.json()
+        # Retry-After itself has whole seconds only, which may be long ones in a scenario that is scaled.
+        return float(told["retry_after_s"]) if told["errors"][0]["where"] == "overload" else None
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None

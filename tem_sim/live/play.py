@@ -89,8 +89,8 @@ class Play:
         await self._clients.connect()
         self._start_s = time.time()
         self._clients.begin()
+        load = self._load.begin()
         self._faults.begin(self._start_s)
-        load = asyncio.create_task(self._load.run(asyncio.get_running_loop().time()))
         try:
             await self._until_over(look, load)
         finally:

@@ -17,6 +17,9 @@ from tem_sim.live.run import run_live
 from tem_sim.scenario.models import Scenario
 from tem_sim.sim.world import simulate
 
+# Two whole systems at the same time would be in each other's way.
+pytestmark = pytest.mark.xdist_group("live_system")
+
 SCENARIO = Scenario.model_validate(
     {
         "scenario": "small live",

@@ -18,6 +18,9 @@ from tem_sim.checks.registry import run_checks
 from tem_sim.cli.main import app
 from tem_sim.frames import Run
 
+# Two whole systems at the same time would be in each other's way.
+pytestmark = pytest.mark.xdist_group("live_system")
+
 ARRIVALS = """
 horizon: 60s
 arrivals: {kind: burst, at: 100ms, events: 10}
