@@ -65,10 +65,23 @@ _HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is too long for the quick set."""
+    """Mark what is too long for the quick set, and keep what shares a fixture in one process."""
     for item in items:
-        if item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).as_posix().startswith(LONG):
+        if not item.path.is_relative_to(_HERE):
+            continue
+        file = item.path.relative_to(_HERE).as_posix()
+        if file.startswith(LONG):
             item.add_marker(pytest.mark.long)
+        if _shares(item) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(file))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether a test asks for what its module makes once, and each process that runs one of its tests once more."""
+    fixtures = getattr(item, "_fixtureinfo", None)
+    return fixtures is not None and any(
+        fixture.scope == "module" for known in fixtures.name2fixturedefs.values() for fixture in known
+    )
 
 
 def pytest_collection_finish() -> None:

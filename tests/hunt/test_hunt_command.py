@@ -27,6 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+# Where the hunt is that it is compared with.
+@pytest.mark.xdist_group("hunt")
 def test_what_is_written_replays_to_the_same_verdict_and_digest(folder: Path, without_outbox: Hunt) -> None:
     result = tem_sim("hunt", "small.yaml", *OFF, "--check", "notifications", "--json", "--out", "found")
     said = json.loads(result.stdout)
