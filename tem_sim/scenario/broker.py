@@ -37,8 +37,8 @@ class Broker(Model):
 
     behaves_like: Literal["ideal", "celery-5.7", "celery-5.5"] = Field(
         "ideal",
-        description="What publish_gives_up_after, on_connection_loss, unacked_after_restart, pop_loss and reconnect_step are "
-        "when left out: those of an ideal queue, or as measured on this version of Celery.",
+        description="What publish_gives_up_after, on_connection_loss, unacked_after_restart, pop_loss and "
+        "reconnect_step are when left out: those of an ideal queue, or as measured on this version of Celery.",
     )
     durable: Switch = Field(True, description="Whether messages survive a restart.")
     ack: Literal["early", "late"] = Field("early", description="Acknowledge a wake-up before its task, or after it.")
@@ -49,6 +49,11 @@ class Broker(Model):
         100.0, alias="sweep_every", description="How often the broker looks for those."
     )
     latency_s: Duration = Field(0.001, alias="latency", description="The time of a send.")
+    latency_each_s: Duration = Field(
+        0.0,
+        alias="latency_each",
+        description="What each further wake-up of the same send takes; Celery sends them one by one. 0s for together.",
+    )
     loss: Fraction = Field(0.0, description="The share of wake-ups that get lost.")
     reject_on_worker_lost: Switch = Field(
         False,

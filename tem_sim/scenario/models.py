@@ -166,6 +166,10 @@ class Workers(Model):
     restart_after_s: Off[Duration] = Field(
         5.0, alias="restart_after", description="When a worker that an event killed is started again; `off` for never."
     )
+    up_at_start: Switch = Field(
+        False,
+        description="Whether workers are up when the run begins, as live ones are, or start up then, too.",
+    )
 
 
 class Beat(Model):

@@ -23,7 +23,7 @@ How = Literal["times", "over", "kept"]
 # The latencies of the infrastructure, by the section that has them.
 KEPT: Mapping[type[Model], tuple[str, ...]] = {
     Api: ("latency_s",),
-    Broker: ("latency_s", "child_lost_after_s", "publish_gives_up_after_s"),
+    Broker: ("latency_s", "latency_each_s", "child_lost_after_s", "publish_gives_up_after_s", "reconnect_step_s"),
     NodeLatencies: ("statement_latency_s", "commit_latency_s", "connect_latency_s"),
     Store: ("latency_s", "statement_latency_s", "commit_latency_s", "connect_latency_s"),
     Users: ("latency_s", "pubsub_latency_s"),

@@ -14,23 +14,36 @@ from tem_sim.sim.watch import doing
 
 @dataclass(frozen=True, slots=True)
 class NodeBroker:
-    """The way to the queue: each send takes a round trip of the calling thread."""
+    """The way to the queue: each send takes a round trip of the calling thread.
+
+    Wake-ups of one send go together, or one after the other, where each further one takes `each_s`.
+    """
 
     kernel: Kernel
     client: Client
     latency_s: float
+    each_s: float = 0.0
 
     def wake(self, count: int) -> None:
         """Send wake-ups, and note who sent how many and what became of them; see `pipeline.ports.Broker`."""
         self.kernel.sleep(self.latency_s)
         accepted = self.client.queue.accepted
         try:
-            lost = self.client.send(count)
+            lost = self._send(count)
         except Unavailable:
             # Some may have been stored before the refusal, or all of them without an answer.
             self._note(count, max(0, count - (self.client.queue.accepted - accepted)))
             raise
         self._note(count, lost)
+
+    def _send(self, count: int) -> int:
+        if not self.each_s:
+            return self.client.send(count)
+        lost = self.client.send(1)
+        for _ in range(count - 1):
+            self.kernel.sleep(self.each_s)
+            lost += self.client.send(1)
+        return lost
 
     def _note(self, count: int, lost: int) -> None:
         thread = self.kernel.current

@@ -52,19 +52,19 @@ class Worker:
     _in_hand: dict[int, Message] = field(default_factory=dict, repr=False)
     _leaving: bool = False
 
-    def start(self) -> None:
-        """Boot: the slots listen once the start-up time is over."""
+    def start(self, *, is_up: bool = False) -> None:
+        """Boot: the slots listen once the start-up time is over, or at once if it is up already."""
         self.node.revive()
         self.node.on_death[:] = [self._die]
-        self.node.spawn("boot", self._boot)
+        self.node.spawn("boot", lambda: self._boot(0.0 if is_up else self.startup_s))
 
     @property
     def consumer(self) -> Consumer | None:
         """The worker's subscription; None until it has booted."""
         return self._consumer
 
-    def _boot(self) -> None:
-        self.node.kernel.sleep(self.startup_s)
+    def _boot(self, startup_s: float) -> None:
+        self.node.kernel.sleep(startup_s)
         self._consumer = self.broker.connect(self.node.name, self.concurrency * self.prefetch)
         self._consumer.on_connection_loss = self._lose_connection
         for slot in range(self.concurrency):

@@ -140,7 +140,9 @@ class World:
             settings=self.settings,
             clock=self.kernel.node(node_name).clock,
             chance=self.streams,
-            broker=NodeBroker(self.kernel, self.sender, self.scenario.broker.latency_s),
+            broker=NodeBroker(
+                self.kernel, self.sender, self.scenario.broker.latency_s, self.scenario.broker.latency_each_s
+            ),
             publisher=self.pubsub,
             handler=self.dependency,
             failpoints=self.failpoints,
@@ -291,7 +293,7 @@ class World:
         for beat in self.beats.values():
             beat.start()
         for worker in self.workers.values():
-            worker.start()
+            worker.start(is_up=self.scenario.workers.up_at_start)
         self.api.start()
         self.api.begin_load()
         for number, fault in enumerate(self.scenario.faults):
