@@ -48,6 +48,7 @@ pytestmark = pytest.mark.server
         ('{"kind": "k", "payload": ' + "[" * 30_000 + "]" * 30_000 + "}", "body", "deep"),
         ('{"kind": "k", "payload": ' + '{"a":' * 8_000 + "1" + "}" * 8_000 + "}", "body", "deep"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_event_is_refused_with_the_rule_the_value_and_the_remedy(file_api, file_process, body, where, rule):
     answer = file_api.post("/events", content=body, headers={**bearer(), "Idempotency-Key": "k"})
