@@ -8,7 +8,7 @@ JOBS ?= 2
 # Where it is set, each of the many processes that the tests start would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench check schema baselines gallery notebooks lab clean
+.PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench soak check schema baselines gallery notebooks lab clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can.
 
 bench: $(VENV)/.bench ## Measure speed and memory, as ratios against peers in the same run.
 	$(BIN)/python -m benchmarks.run
+
+soak: $(VENV)/.dev ## Kill, cut off and restart real processes for ten minutes; print what was lost and what came twice.
+	$(BIN)/python -m benchmarks.soak
 
 check: ## Everything that CI runs, with CI's rules.
 	bash .ci/run

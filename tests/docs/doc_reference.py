@@ -9,6 +9,7 @@ from doc_pages import ROOT
 from pydantic.fields import FieldInfo
 
 from tem_sim.foreign.imports import IMPORT_PATTERN
+from tem_sim.live.faults.registry import LIVE, Inflicted
 from tem_sim.races.judge import INVARIANTS
 from tem_sim.races.pairs import RACES
 from tem_sim.scenario import arrivals, distributions, handler, mitigations, models, policy, schedules, seeds, store
@@ -161,6 +162,7 @@ def parts() -> dict[str, str]:
     found["thresholds"] = threshold_kinds()
     found["shipped"] = shipped_scenarios()
     found["faults"] = fault_index()
+    found["live faults"] = live_faults()
     found["races"] = two_columns("race", "what happens at once", {name: race.about for name, race in RACES.items()})
     found["invariants of races"] = two_columns("invariant", "broken when", INVARIANTS)
     for fault in fault_models():
@@ -190,6 +192,20 @@ def fault_index() -> str:
     models_ = sorted(fault_models(), key=fault_page)
     rows_ = (f"| [{kind_of(model)}]({fault_page(model)}#{kind_of(model)}) | {_about(model)} |" for model in models_)
     return "\n".join(["", "| kind | what it is |", "|---|---|", *rows_, "", ""])
+
+
+def live_faults() -> str:
+    """Return a table of all kinds of fault: how each is inflicted for real, or why it cannot be."""
+    lines = ["", "| kind | live | how, or why not |", "|---|---|---|"]
+    for model in sorted(fault_models(), key=fault_page):
+        kind = kind_of(model)
+        how, link = LIVE[kind], f"[{kind}]({fault_page(model)}#{kind})"
+        if isinstance(how, Inflicted):
+            lines.append(f"| {link} | yes | {how.how} |")
+        else:
+            near = f" What comes near: {how.instead}." if how.instead else ""
+            lines.append(f"| {link} | no | {how.why}{near} |")
+    return "\n".join([*lines, "", ""])
 
 
 def fault_page(model: type[Model]) -> str:

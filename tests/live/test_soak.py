@@ -1,4 +1,4 @@
-"""The soak: 2 000 events on processes that are killed, cut off and forgotten; nothing is lost, all repeats are known."""
+"""The soak: 2 000 events on processes that are killed and cut off; nothing is lost, and all repeats are known."""
 
 from collections import Counter
 from pathlib import Path

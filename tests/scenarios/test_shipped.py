@@ -63,7 +63,8 @@ def test_each_scenario_runs_and_breaks_the_checks_it_is_meant_to_break_and_no_ot
     assert run.status == "complete"
     assert (name in MEANT_TO_BREAK) == bool(run.scenario.expect.violations)
     assert broken_checks(name, *SMALLER.get(name, ())) == set(run.scenario.expect.violations)
-    assert run.faults["landed"].gt(0).all()
+    # One that strikes many nodes may find nothing at some of them.
+    assert run.faults.groupby("fault_id")["landed"].sum().gt(0).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

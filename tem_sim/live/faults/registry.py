@@ -40,7 +40,8 @@ _WAKEUP = Refused(
     "broker_restart with messages: lost",
 )
 _SERVER = Refused(
-    "The database server is not the system's own, and nothing of it is between the two.", "connections_dropped"
+    "The database server is not the system's own, and nothing of the system's own stands between it and a process.",
+    "connections_dropped",
 )
 _ONE_SETTING = Refused(
     "A process has its settings from its start on, and only another process could have others.",
