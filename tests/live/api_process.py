@@ -6,13 +6,14 @@ import time
 from contextlib import closing, contextmanager
 
 import httpx
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 
 from tem_sim.live.api.server import make_server
 from tem_sim.live.config import HOST, Limits, LiveConfig, Ports
 from tem_sim.live.process import Process
 from tem_sim.live.tokens import issue
-from tem_sim.pipeline.store import open_store
+from tem_sim.pipeline.isolation_level import IsolationLevel
+from tem_sim.pipeline.store import Store, make_engine, open_store
 
 SECRET = "the secret of one test's system, and of no other"
 EVENT = {"kind": "normal", "payload": {"n": 1}}
@@ -96,3 +97,28 @@ def without_patience(url, wait_s=0.3):
         return f"{url}?timeout={wait_s}"
     options = f"{parsed.query['options']} -clock_timeout={int(wait_s * 1000)}"
     return parsed.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def explained(url):
+    """Open a store to read from, and return it with a list into which goes the plan of each SELECT from now on."""
+    parsed, plans = make_url(url), []
+    is_postgresql = parsed.get_backend_name() == "postgresql"
+    if is_postgresql:
+        # Else the planner reads small tables as a whole, whatever indexes they have.
+        parsed = parsed.update_query_dict({"options": f"{parsed.query['options']} -cenable_seqscan=off"})
+    store = Store(make_engine(parsed, isolation=IsolationLevel.SNAPSHOT))
+
+    def explain(connection, _cursor, statement, parameters, *_):
+        if statement.startswith("SELECT"):
+            kind = "EXPLAIN" if is_postgresql else "EXPLAIN QUERY PLAN"
+            found = connection.connection.dbapi_connection.cursor().execute(f"{kind} {statement}", parameters)
+            plans.append("\n".join(str(row) for row in found.fetchall()))
+
+    event.listen(store.engine, "before_cursor_execute", explain)
+    return store, plans
+
+
+def reads_whole_table(plan):
+    """Return whether a step of a plan has no use for an index."""
+    scans = [step for step in plan.splitlines() if "Seq Scan" in step or "SCAN " in step]
+    return any("INDEX" not in step and "CONSTANT ROW" not in step for step in scans)

@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from api_process import EVENT, OPERATOR, bearer, post, problem
-from pipeline_ledger import NO_RETRIES, SETTINGS, claim, ended, finish, rows
+from api_process import EVENT, OPERATOR, bearer, explained, post, problem
+from pipeline_ledger import NO_RETRIES, SETTINGS, claim, ended, finish, rows, statuses
 
+from tem_sim.live.api import reading
 from tem_sim.live.api.models import Phase
 from tem_sim.live.logs import lines
+from tem_sim.live.tokens import Holder
 from tem_sim.pipeline import lifecycle, outbox
 from tem_sim.pipeline.states import State
 
@@ -26,9 +28,10 @@ def send(client, *keys, who=None):
     return [post(client, key, headers=who or bearer()).json()["event_id"] for key in keys]
 
 
-def fail(store, settings=SETTINGS, **how):
+def fail(store, settings=SETTINGS):
     now = time.time()
-    finish(store, [ended(one, "boom", at=now) for one in claim(store, now=now)], now=now, settings=settings, **how)
+    claimed = claim(store, now=now, settings=settings)
+    finish(store, [ended(one, "boom", at=now) for one in claimed], now=now, settings=settings)
 
 
 def test_an_events_timeline_tells_all_that_happened_to_it(api, api_store):
@@ -169,3 +172,29 @@ def test_of_many_replays_at_once_one_is_done(api, api_store):
         answers = list(pool.map(lambda _: api.post(f"/events/{event_id}/replay", headers=bearer()), range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
     assert rows(api_store)[0]["replay_count"] == 1
+
+
+# --- what it costs
+
+
+def test_nothing_that_is_shown_reads_a_whole_table(api, api_process):
+    """Asked of a store with two thousand events of many users, a few of which are EXTINCT."""
+    store = api_process.store
+    lifecycle.submit(
+        store,
+        [lifecycle.Submission(n, f"key-{n}", n % 100, "normal", {}) for n in range(1, 2001)],
+        now=1.0,
+        actor="api",
+    )
+    for one in range(3):
+        fail(store, replace(NO_RETRIES, batch_size=1))
+        assert statuses(store).count("EXTINCT") == one + 1
+    with store.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    reader, plans = explained(api_process.config.store_url)
+    assert reading.timeline(reader, Holder(1), 1) is not None
+    assert len(reading.page(reader, Holder(1), None, after=0, limit=5).events) == 5
+    assert len(reading.page(reader, Holder(None, operator=True), Phase.EXTINCT, after=0, limit=5).events) == 3
+    reader.close()
+    assert len(plans) == 6
+    assert [plan for plan in plans if "Seq Scan" in plan or ("SCAN " in plan and "USING" not in plan)] == []
