@@ -12,7 +12,7 @@ from tem_sim.frames import Run
 from tem_sim.live.run import run_live
 from tem_sim.pipeline.ports import EDGES
 
-pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_faults")]
+pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_system")]
 QUICK = {
     "pipeline": {
         "backoff": {"growth": "fixed", "base": "200ms", "jitter": "none", "max_retries": 20},

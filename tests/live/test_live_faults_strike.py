@@ -21,7 +21,7 @@ from tem_sim.pipeline.store import Store, make_engine
 from tem_sim.scenario.faults.log import Activation
 from tem_sim.sim.world import simulate
 
-pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_faults")]
+pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_system")]
 SETTINGS = {
     "workers": {"count": 2, "concurrency": 2},
     "pipeline": {"batch_size": 1, "lease": "3s", "sweep_after": "1s"},

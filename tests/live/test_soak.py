@@ -14,7 +14,7 @@ from tem_sim.live.logs import lines
 from tem_sim.live.run import run_live
 from tem_sim.scenario.loader import load
 
-pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_soak")]
+pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.xdist_group("live_system")]
 SCENARIO = load(Path(__file__).parents[2] / "scenarios" / "live_soak.yaml")
 
 
