@@ -8,7 +8,7 @@ JOBS ?= 2
 # Where it is set, each of the many processes that the tests start would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench soak check schema baselines gallery notebooks lab clean
+.PHONY: help demo test test-long test-notebooks test-slow mutants lint format bench soak check schema baselines gallery notebooks lab live clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ notebooks: $(VENV)/.dev ## Run the notebooks, and write each .ipynb anew from it
 lab: $(VENV)/.lab ## Set up and open the notebooks in JupyterLab.
 	$(BIN)/jupyter lab notebooks
 
+live: $(VENV)/.live ## Set up and start the real pipeline on this machine, until Ctrl-C.
+	$(BIN)/tem-sim live up
+
 clean: ## Remove what the targets above made, but no reports.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
@@ -80,6 +83,10 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e ".[live]" --group lint --group test
+	@touch $@ $(VENV)/.demo $(VENV)/.live
+
+$(VENV)/.live: $(VENV)/.pip pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e ".[live]"
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.lab: $(VENV)/.dev

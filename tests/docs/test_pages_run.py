@@ -15,6 +15,8 @@ from tem_sim.scenario.loader import load, loads
 # One process runs them all, so that each command is run once.
 pytestmark = pytest.mark.xdist_group("docs")
 
+# Runs until it is told to stop; the tests of live systems start and stop it.
+UNENDING = "tem-sim live up"
 # What a block of settings needs besides to be a scenario.
 LEAST = "scenario: fragment\n"
 LEAST_ARRIVALS = "arrivals: {kind: burst, events: 1}\n"
@@ -44,7 +46,7 @@ def test_each_plain_command_succeeds(page: Path, shell: Shell) -> None:
     shell.put_files(page)
     for block in blocks(page, "sh"):
         for line in block.text.splitlines():
-            if line.startswith("tem-sim "):
+            if line.startswith("tem-sim ") and not line.startswith(UNENDING):
                 said, code = shell.run(Command(block, line, ""))
                 assert code == 0, f"{block}: `{line}` ends with {code}:\n{said}"
 
