@@ -36,6 +36,7 @@ LONG = (
     "docs/test_pages_run.py",
     "faultsweep",
     "hunt",
+    "live/test_celery_twin.py",
     "live/test_run",
     "live/test_system.py",
     "live/test_up",

@@ -19,6 +19,7 @@ from tem_sim.live.clients import Clients
 from tem_sim.live.faults.run import Faults
 from tem_sim.live.logs import lines
 from tem_sim.live.schema import migrate
+from tem_sim.pipeline.preset_formulas import CeleryAutoretry
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.load import CLIENT_RETRY_S, Load
 from tem_sim.scenario.streams import Streams
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 SUBMITTERS = 32
 # How often a worker of Celery 5.7 looks for messages past their timeout: every tenth time of looks 10 s apart.
 RESTORE_EVERY_S = 100.0
-# Longer than a countdown, a task, and a worker's way back to Redis together.
-QUIET_S = 20.0
+# How long a worker is on its way back to Redis, with a task or two that it then does.
+BACK_WITHIN_S = 12.0
 LOOK_EVERY_S = 0.5
 
 
@@ -40,16 +41,24 @@ def run(scenario: Scenario, visibility_timeout_s: float | None) -> Seen:
     try:
         migrate(system.config.store_url)
         system.start()
-        patience_s = QUIET_S if visibility_timeout_s is None else QUIET_S + visibility_timeout_s + RESTORE_EVERY_S
-        return asyncio.run(_Run(system).play(patience_s))
+        restored_s = 0.0 if visibility_timeout_s is None else visibility_timeout_s + RESTORE_EVERY_S
+        return asyncio.run(_Run(system, restored_s).play())
     finally:
         system.close()
 
 
 class _Run:
-    """One run: what happens to the system, and what can be read of it."""
+    """One run: what happens to the system, and what can be read of it.
 
-    def __init__(self, system: TwinSystem) -> None:
+    `restored_s` is how long messages of the dead are waited for; 0 where that would be an hour.
+    """
+
+    def __init__(self, system: TwinSystem, restored_s: float) -> None:
+        policy = system.config.scenario.policy()
+        assert isinstance(policy, CeleryAutoretry)
+        # Longer than any countdown: when nothing has happened for so long, and no message is left, nothing will.
+        self._quiet_s = policy.retry_backoff_max + BACK_WITHIN_S
+        self._patience_s = self._quiet_s + restored_s
         self._system = system
         self._scenario = system.config.scenario
         streams = Streams(self._scenario.seed)
@@ -61,8 +70,8 @@ class _Run:
         self._faults = Faults(system, self._scenario.seed, clients=self._clients, load=load)
         self._begun_at = 0.0
 
-    async def play(self, patience_s: float) -> Seen:
-        """Let it all happen, to its end; after so long without an effect nothing is expected any more."""
+    async def play(self) -> Seen:
+        """Let it all happen, to its end."""
         await self._clients.connect()
         self._begun_at = time.time()
         self._clients.begin()
@@ -70,7 +79,7 @@ class _Run:
         try:
             accepted = await self._submit_all()
             await self._sleep_until(self._scenario.quiet_after_s)
-            while not (self._faults.quiet and self._is_over(accepted, patience_s)):
+            while not (self._faults.quiet and self._is_over(accepted)):
                 await asyncio.sleep(LOOK_EVERY_S)
             check_struck(self._scenario, sum(one.landed for one in self._faults.close(time.time())))
             return self._seen(accepted)
@@ -109,11 +118,11 @@ class _Run:
 
     # --- reading
 
-    def _is_over(self, accepted: frozenset[int], patience_s: float) -> bool:
-        """Whether all is done; or nothing has happened for so long, or for a while where no message is left either."""
+    def _is_over(self, accepted: frozenset[int]) -> bool:
+        """Whether all is done; or whether nothing has happened for so long that nothing will."""
         quiet_s, left = self._now_s() - self._last_at_s(), self._system.events_in_redis()
         done = accepted <= set(self._effects()) | self._given_up()
-        return (not left and (done or quiet_s > QUIET_S)) or quiet_s > patience_s
+        return (not left and (done or quiet_s > self._quiet_s)) or quiet_s > self._patience_s
 
     def _last_at_s(self) -> float:
         effects = [line["t"] for line in self._logged("downstream", "effect")]

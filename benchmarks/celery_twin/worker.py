@@ -64,6 +64,8 @@ def _add_task(app: Celery, config: LiveConfig, process: Process | None) -> None:
     app.task(
         name=TASK,
         bind=True,
+        # Of this application alone, not of each that the process has.
+        shared=False,
         acks_late=True,
         reject_on_worker_lost=True,
         autoretry_for=RETRIED,
