@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -17,7 +18,7 @@ from sqlalchemy import make_url, text
 from up_process import listens, live_up
 from websockets.asyncio.client import connect
 
-from tem_sim.pipeline.store import make_engine
+from tem_sim.pipeline.store import make_engine, own_schema
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live_up")]
 SMALL = ("--workers", "1", "--set", "workers.concurrency=2", "--json")
@@ -28,27 +29,17 @@ def _redis_server(tmp_path_factory):
     need_redis_server(tmp_path_factory.mktemp("redis"))
 
 
-def own_schema_url(server, name):
-    """Return the URL of an empty schema; it goes when the server's fixture does."""
-    with server.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA IF EXISTS {name} CASCADE"))
-        connection.execute(text(f"CREATE SCHEMA {name}"))
-    return server.url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def running(request, tmp_path_factory):
     """Start it on each kind of store, with its own Redis; yield the process and what it printed."""
-    folder = tmp_path_factory.mktemp("up")
-    words = [*SMALL]
-    if request.param == "postgresql":
-        words += ["--store", own_schema_url(request.getfixturevalue("postgresql_server"), f"tem_sim_up_{os.getpid()}")]
-    with live_up(folder, *words) as up:
-        yield up, up.document()
-    assert up.is_gone(), (up.processes(), up.files())
-    if request.param == "postgresql":
-        with request.getfixturevalue("postgresql_server").begin() as connection:
-            connection.execute(text(f"DROP SCHEMA tem_sim_up_{os.getpid()} CASCADE"))
+    folder, words = tmp_path_factory.mktemp("up"), [*SMALL]
+    with ExitStack() as own:
+        if request.param == "postgresql":
+            inside = own.enter_context(own_schema(request.getfixturevalue("postgresql_server").url))
+            words += ["--store", inside.render_as_string(hide_password=False)]
+        with live_up(folder, *words) as up:
+            yield up, up.document()
+        assert up.is_gone(), (up.processes(), up.files())
 
 
 def get(url, token=None):
