@@ -24,6 +24,8 @@ from tem_sim.pipeline.tables import metadata
 
 # Not Alembic's own name: a database may hold another application's tables, and their revision.
 VERSION_TABLE = "tem_sim_revision"
+# The revision of the tables that `open_store` makes; later ones add what is beside them.
+AS_OPENED = "0001"
 # Alembic hands a migration its connection in a global.
 _one_at_a_time = threading.Lock()
 
@@ -141,7 +143,7 @@ def _adopt(connection: Connection, config: Config) -> None:
             f"store: it has tables of the pipeline's names that are not as this version makes them: "
             f"{', '.join(odd[:3])}{more}; give another store, or a schema of its own"
         )
-    command.stamp(config, "head")
+    command.stamp(config, AS_OPENED)
 
 
 def _refuse_holes(connection: Connection) -> None:

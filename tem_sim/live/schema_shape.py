@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from tem_sim.live.api.indexes import API_INDEXES
 from tem_sim.pipeline.claims import NEW_FIRST_INDEX_NAME
 from tem_sim.pipeline.tables import metadata
 
-# Made beside the tables, for a setting or the API; a store with it is the same store.
-OPTIONAL = frozenset({NEW_FIRST_INDEX_NAME, *API_INDEXES})
+# Made beside the tables, for a setting or the API; a store with or without them is the same store.
+_OF_API = ("api_event_user", "api_extinct", "api_transition_event", "api_attempt_event")
+OPTIONAL = frozenset({NEW_FIRST_INDEX_NAME, *_OF_API})
 _TRIGGERS = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = '{table}'",
     "postgresql": "SELECT tgname, pg_get_triggerdef(oid, true) || p.prosrc FROM pg_trigger "

@@ -11,9 +11,10 @@ from sqlalchemy import event, make_url
 from tem_sim.live.api.server import make_server
 from tem_sim.live.config import HOST, Limits, LiveConfig, Ports
 from tem_sim.live.process import Process
+from tem_sim.live.schema import migrate
 from tem_sim.live.tokens import issue
 from tem_sim.pipeline.isolation_level import IsolationLevel
-from tem_sim.pipeline.store import Store, make_engine, open_store
+from tem_sim.pipeline.store import Store, make_engine
 
 SECRET = "the secret of one test's system, and of no other"
 EVENT = {"kind": "normal", "payload": {"n": 1}}
@@ -28,7 +29,7 @@ def free_port():
 def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, tables=True):
     """Save the file of a system that has an API, and return the API's process; the store's tables are made."""
     if tables:
-        open_store(store_url).close()
+        migrate(store_url)
     config = LiveConfig(
         name=f"tem-test-{free_port()}",
         folder=folder,

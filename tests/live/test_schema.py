@@ -70,7 +70,10 @@ def test_what_is_intended_is_asked_without_a_trace(shared_url):
 def test_the_revisions_and_their_template_are_part_of_the_package():
     here = files("tem_sim.live") / "migrations"
     assert (here / "script.py.mako").is_file()
-    assert [file.name for file in (here / "versions").iterdir() if file.name.endswith(".py")] == ["0001_tables.py"]
+    assert sorted(file.name for file in (here / "versions").iterdir() if file.name.endswith(".py")) == [
+        "0001_tables.py",
+        "0002_api_indexes.py",
+    ]
 
 
 # --- a migrated store at work
@@ -109,7 +112,7 @@ def test_migrating_again_changes_nothing_and_data_survive(migrated, shared_url):
     before = rows(migrated), moves(migrated)
     migrate(shared_url)
     assert (rows(migrated), moves(migrated)) == before
-    assert revisions(shared_url) == ["0001"]
+    assert revisions(shared_url) == ["0002"]
 
 
 def test_down_to_nothing_and_up_again(shared_url):
@@ -133,7 +136,7 @@ def test_processes_that_start_together_migrate_once(shared_url):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert revisions(shared_url) == ["0001"]
+    assert revisions(shared_url) == ["0002"]
 
 
 def migrate_at_once(url, ready):
@@ -161,7 +164,7 @@ def test_a_store_that_open_store_made_is_adopted_with_what_it_holds(shared_url, 
     claims.prepare(store, Settings(policy=NO_RETRIES.policy, claim_order=order))
     bring_to(store, State.EXTINCT)
     migrate(shared_url)
-    assert revisions(shared_url) == ["0001"]
+    assert revisions(shared_url) == ["0002"]
     assert statuses(store) == ["EXTINCT"]
     with schema._alone(shared_url) as connection:
         command.check(schema._config(connection))
@@ -227,7 +230,7 @@ def test_other_tables_of_the_database_are_none_of_its_business(shared_url):
 def test_a_store_of_a_newer_version_is_refused(migrated, shared_url):
     with migrated.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0099'")
-    with pytest.raises(StoreError, match=r"got 0099 \(newest here 0001\); upgrade tem-sim, or give another store"):
+    with pytest.raises(StoreError, match=r"got 0099 \(newest here 0002\); upgrade tem-sim, or give another store"):
         migrate(shared_url)
 
 
@@ -267,7 +270,7 @@ def test_a_run_has_a_place_of_its_own_which_is_gone_afterwards(shared_url, tmp_p
         store = Store(make_engine(inside))
         bring_to(store, State.PROCESSED)
         store.close()
-        assert revisions(inside) == ["0001"]
+        assert revisions(inside) == ["0002"]
         assert is_server or inside == f"sqlite:///{tmp_path}/store.db"
     assert not is_server or tables(shared_url) == set()
 

@@ -36,7 +36,6 @@ def create_app(process: Process) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        service.prepare()
         yield
         service.close()
 

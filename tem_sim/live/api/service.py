@@ -8,13 +8,11 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from tem_sim.live.api.calls import StoreCalls
-from tem_sim.live.api.indexes import create_indexes
 from tem_sim.live.api.metrics import HoldingMetrics, RequestMetrics
 from tem_sim.live.api.probes import Probe
 from tem_sim.live.api.standing import Standings
 from tem_sim.live.celery_app import MAINTENANCE
 from tem_sim.live.ids import Ids
-from tem_sim.pipeline.failures import DATABASE_FAILURES
 from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.pipeline.ports import QUEUE
 from tem_sim.pipeline.store import Store, make_engine
@@ -60,13 +58,6 @@ class Service:
         self.registry = CollectorRegistry()
         self.metrics = RequestMetrics(self.registry)
         self.registry.register(HoldingMetrics(self._standing, self._queues))
-
-    def prepare(self) -> None:
-        """Create the API's own indexes; a store that is away is served without them until the next start."""
-        try:
-            create_indexes(self.pipe.store)
-        except DATABASE_FAILURES as error:
-            self.log.note("no_indexes", error=f"{type(error).__name__}: {error}"[:500])
 
     def close(self) -> None:
         """Let go of threads and connections; who is waiting for the store is not waited for."""
