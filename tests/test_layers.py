@@ -41,10 +41,15 @@ ALLOWED: dict[str, set[str]] = {
     "faultsweep": {
         *("hunt", "report", "studies", "analysis", "checks", "frames", "sim", "scenario", "pipeline", "versions"),
     },
+    # Simulated and live runs of one scenario, held against each other.
+    "conformance": {
+        *("report", "studies", "plots", "analysis", "checks", "frames"),
+        *("live", "sim", "scenario", "pipeline", "versions"),
+    },
     # Schedules of the pipeline's own functions on real connections.
     "races": {"report", "sim", "frames", "scenario", "pipeline", "versions"},
     "cli": {
-        *("races", "baseline", "hunt", "faultsweep"),
+        *("races", "baseline", "hunt", "faultsweep", "conformance"),
         *("sweeps", "report", "studies", "plots", "analysis", "checks", "frames"),
         *("sim", "live", "scenario", "pipeline", "versions"),
     },
@@ -82,7 +87,7 @@ BANNED: dict[str, set[str]] = {
     "sweeps": {"simpy", "celery", "greenlet", "redis", "typer"},
     **{
         room: {"simpy", "celery", "greenlet", "sqlalchemy", "redis"}
-        for room in ("analysis", "checks", "plots", "report", "studies", "baseline", "hunt", "faultsweep")
+        for room in ("analysis", "checks", "plots", "report", "studies", "baseline", "hunt", "faultsweep", "conformance")
     },
 }
 # The part of the pipeline that has a session or a connection; those who look at frames never see one.
@@ -98,7 +103,7 @@ STORE_MODULES = {
     "tasks",
     "unhandled",
 }
-LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps", "hunt", "faultsweep"}
+LOOKERS = {"frames", "analysis", "checks", "plots", "report", "studies", "sweeps", "hunt", "faultsweep", "conformance"}
 # Decisions take time as an argument: a clock that is asked here cannot be simulated.
 CLOCK_CALLS = {"now", "utcnow", "today"}
 

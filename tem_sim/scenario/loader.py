@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from tem_sim.scenario.errors import Problem, ScenarioError, Spot
 from tem_sim.scenario.models import Scenario
 from tem_sim.scenario.overrides import overridden_tree
@@ -75,6 +77,29 @@ def overridden(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
     tree = grown(scenario.resolved(), Spot(scenario.name))
     assert isinstance(tree, Table)
     return checked(overridden_tree(tree, overrides, problems), Path(), problems)
+
+
+def overlaid(scenario: Scenario, path: str | os.PathLike[str]) -> Scenario:
+    """Return a scenario as changed by a fragment of one in a YAML file, merged as over a base that it `extends`.
+
+    Raises ScenarioError for a fragment that cannot be read, or does not fit.
+    """
+    problems: list[Problem] = []
+    file = os.fspath(path)
+    return _laid_over(scenario, _root(_text_of(Path(file), file), file, problems), file, problems)
+
+
+def changed_by(scenario: Scenario, fragment: JsonValue) -> Scenario:
+    """Return a scenario as changed by a fragment of one that is plain data; see `overlaid`."""
+    tree = grown(fragment, Spot("fragment"))
+    assert isinstance(tree, Table)
+    return _laid_over(scenario, tree, "fragment", [])
+
+
+def _laid_over(scenario: Scenario, fragment: Table, file: str, problems: list[Problem]) -> Scenario:
+    base = grown(scenario.resolved(), Spot(scenario.name))
+    assert isinstance(base, Table)
+    return checked(filled_in(merged(base, fragment), file, problems), Path(file).parent, problems)
 
 
 def _root(text: str, file: str, problems: list[Problem]) -> Table:
