@@ -124,6 +124,7 @@ def _system(
         logs=keep,
         durable_redis=needs_memory(scenario),
         between=told.check,
+        drops_schema=url is not None and url.startswith("postgresql"),
     )
     own.callback(system.close)
     if redis_url is not None:

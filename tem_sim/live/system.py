@@ -46,7 +46,8 @@ class System:
     `store_url` names a store whose tables are there by the time it starts; a file in its folder when left out. Without
     `redis_url` it has a Redis of its own. The folder with its config and logs goes with it, unless one is given or
     `keep_folder` is set; logs are kept that go to a folder of their own, `logs`. `between` is called again and again
-    while nodes are waited for; what it raises ends that.
+    while nodes are waited for; what it raises ends that. With `drops_schema` the store's schema, which `own_schema` has
+    made, goes as well when this process dies.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class System:
         ports: Ports | None = None,
         durable_redis: bool | None = None,
         between: Callable[[], object] = lambda: None,
+        drops_schema: bool = False,
     ) -> None:
         # What may fail comes before what would have to be removed.
         if not redis_url:
@@ -99,6 +101,8 @@ class System:
         self._warden = Warden()
         if not self.keep_folder:
             self._warden.tell("folder", self.folder)
+        if drops_schema:
+            self._warden.tell("schema", self.config.store_url)
         self._tender = threading.Thread(target=self._tend, name="tender", daemon=True)
         if self.redis is not None:
             self._add(REDIS, self.redis.command, self._redis_answers)
@@ -183,6 +187,8 @@ class System:
         if self.keep_folder:
             shutil.rmtree(self.config.temporary, ignore_errors=True)
             self._warden.tell("keep", self.folder)
+        # Whoever has made it a schema of its own drops that now.
+        self._warden.tell("keep", self.config.store_url)
         self._warden.close()
 
     def _end(self, children: Sequence[Child]) -> None:

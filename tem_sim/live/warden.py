@@ -1,8 +1,8 @@
 """Cleans up after a supervisor that died: kills the process groups that it had started, removes its folders.
 
 A process of its own that does nothing but read what its supervisor writes to it, one line each: `group 123`,
-`gone 123`, `folder /path`, `keep /path`. When that ends, however it ended, what is left of it is cleaned up. An orderly
-supervisor has left nothing.
+`gone 123`, `folder /path`, `schema URL`, `keep` with a path or URL. When that ends, however it ended, what is left of
+it is cleaned up. An orderly supervisor has left nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Warden:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)
 
     def tell(self, what: str, which: object) -> None:
-        """Say that there is one more `group` or `folder`, or that one is `gone` or to be kept (`keep`)."""
+        """Say that there is one more `group`, `folder` or `schema`, or that one is `gone` or to be kept (`keep`)."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{what} {which}\n")
@@ -71,6 +71,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     groups: set[int] = set()
     folders: set[Path] = set()
+    schemas: set[str] = set()
     for line in sys.stdin:
         what, _, which = line.rstrip("\n").partition(" ")
         if what == "group":
@@ -79,13 +80,28 @@ def main() -> None:
             groups.discard(int(which))
         elif what == "folder":
             folders.add(Path(which))
+        elif what == "schema":
+            schemas.add(which)
         elif what == "keep":
             folders.discard(Path(which))
+            schemas.discard(which)
     for group in groups:
         signal_group(group, signal.SIGKILL)
     wait_until_gone(groups)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    for url in schemas:
+        _drop(url)
+
+
+def _drop(url: str) -> None:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tem_sim.pipeline.store import drop_own_schema
+
+    # A server that is away keeps it; there is nobody left to be told.
+    with suppress(SQLAlchemyError):
+        drop_own_schema(url)
 
 
 if __name__ == "__main__":

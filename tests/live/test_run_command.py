@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from live_systems import eventually, need_redis_server
+from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from tem_sim.checks.registry import run_checks
 from tem_sim.cli.main import app
 from tem_sim.frames import Run
+from tem_sim.live.config import LiveConfig
 
 # Two whole systems at the same time would be in each other's way.
 pytestmark = pytest.mark.xdist_group("live_system")
@@ -175,6 +178,29 @@ def test_killed_itself_it_leaves_nothing_either(here: Path) -> None:
     assert eventually(lambda: not temporary(here))
 
 
+@pytest.mark.server
+def test_killed_itself_it_leaves_no_schema_in_the_database(here: Path, postgresql_server: Engine) -> None:
+    store = postgresql_server.url.render_as_string(hide_password=False)
+    process = started(here, written(here, LONG), "--out", "made", "--keep-logs", "--store", store)
+    try:
+        assert eventually(lambda: _has_been_asked(here / "made.logs/downstream.jsonl"), 90.0)
+        (file,) = (here / "temporary").glob("*/live.json")
+        schema = re.search(r"tem_sim_[0-9a-f]{16}", LiveConfig.load(file).store_url)
+        assert schema is not None
+        assert _has_schema(postgresql_server, schema.group())
+    finally:
+        process.kill()
+        process.communicate()
+    assert eventually(lambda: not _has_schema(postgresql_server, schema.group()))
+    assert eventually(lambda: not left(here))
+
+
+def _has_schema(server: Engine, schema: str) -> bool:
+    with server.connect() as connection:
+        asked = text("SELECT count(*) FROM pg_namespace WHERE nspname = :schema")
+        return bool(connection.execute(asked, {"schema": schema}).scalar_one())
+
+
 def test_a_part_that_does_not_come_up_breaks_the_run_and_its_last_words_are_told(here: Path) -> None:
     broken = here / "bin/redis-server"
     broken.parent.mkdir()
@@ -190,7 +216,7 @@ def test_a_part_that_does_not_come_up_breaks_the_run_and_its_last_words_are_told
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "told"),
+    ("scenario", "words", "told"),
     [
         pytest.param(SKEWED, [], "cannot be inflicted live", id="fault"),
         pytest.param(SMALL, ["--time-scale", "0"], "time scale: must be a finite number > 0", id="time-scale"),
@@ -199,10 +225,10 @@ def test_a_part_that_does_not_come_up_breaks_the_run_and_its_last_words_are_told
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_starts(
-    here: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str], told: str
+    here: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, words: list[str], told: str
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", _never)
-    result = CliRunner().invoke(app, ["live", "run", written(here, text), *words])
+    result = CliRunner().invoke(app, ["live", "run", written(here, scenario), *words])
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
 
