@@ -145,6 +145,7 @@ def test_while_the_store_fails_acknowledgements_are_kept_and_sockets_stay(
                 rename("gone", "notification")
                 await until(lambda: two.got == [3], "who came meanwhile gets what was missed")
                 await until(lambda: world.owed() == [], "what was acknowledged meanwhile is written")
+                await until(lambda: gateway.keeper.acks_waiting == 0, "and not again and again")
             world.publish(*late)
             world.owe(3, 4)
             rename("notification", "gone")
@@ -159,6 +160,19 @@ def test_while_the_store_fails_acknowledgements_are_kept_and_sockets_stay(
 
     asyncio.run(story())
     world.close()
+
+
+def test_what_is_acknowledged_right_before_it_stops_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "ACK_FLUSH_S", 60.0)
+
+    async def story() -> None:
+        async with gateway_in(world) as gateway, client_of(world, 1) as client:
+            world.tell(1, 1, 2)
+            await until(lambda: client.got == [1, 2] and gateway.keeper.acks_waiting == 2, "it is acknowledged")
+            assert world.owed() == [1, 2]
+
+    asyncio.run(story())
+    assert world.owed() == []
 
 
 def test_database_connections_that_are_terminated_cost_nothing(
