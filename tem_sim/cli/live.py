@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from tem_sim.cli.live_conform import calibrate, conform
 from tem_sim.cli.live_run import run
 from tem_sim.cli.live_up import token, up
 
@@ -14,5 +15,5 @@ live = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _command in (up, run, token):
+for _command in (up, run, calibrate, conform, token):
     live.command()(_command)

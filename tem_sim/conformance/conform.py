@@ -11,7 +11,7 @@ from tem_sim.analysis.conformance import TARGET, Course, conformance, counted, o
 from tem_sim.analysis.result import Result
 from tem_sim.conformance.culprits import culprits
 from tem_sim.conformance.prediction import Seen, predict, seen, simulated
-from tem_sim.live.calibrate import Calibration, like_live
+from tem_sim.live.calibrate import SCALE, Calibration, like_live, time_scale_of
 from tem_sim.live.run import check_live, run_live
 from tem_sim.scenario.loader import changed_by, overlaid
 from tem_sim.scenario.seeds import seed_list
@@ -98,6 +98,7 @@ def conform(
         raise ValueError(f"runs: must be at least 1, got {runs}")
     listed = seed_list(seeds)
     meant = scaled(scenario, time_scale)
+    _refuse_other_scale(calibration, time_scale)
     check_live(meant, store=store, redis=redis, pool=pool)
     model = as_live(meant, calibration)
     predicted = predict(model, listed, jobs=jobs, progress=_part(progress, "simulated runs"))
@@ -138,6 +139,18 @@ def as_live(scenario: Scenario, calibration: Calibration | str | Path | None = N
     if isinstance(calibration, Calibration):
         return changed_by(model, calibration.fragment)
     return overlaid(model, calibration)
+
+
+def _refuse_other_scale(calibration: Calibration | str | Path | None, time_scale: float) -> None:
+    if calibration is None:
+        return
+    told = calibration.about.get(SCALE) if isinstance(calibration, Calibration) else _scale_in(Path(calibration))
+    if told is not None and abs(float(told) - time_scale) > 1e-9:
+        raise ValueError(f"calibration: was measured at a time scale of {float(told):g}, and this is {time_scale:g}")
+
+
+def _scale_in(file: Path) -> float | None:
+    return time_scale_of(file.read_text(encoding="utf-8"))
 
 
 def _live(scenario: Scenario, seeds: Sequence[int], progress: Progress | None, **options: Any) -> list[Run]:

@@ -12,6 +12,7 @@ it that the simulator adds by itself.
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tem_sim.live.measured import THINGS, Sample, measured
+from tem_sim.scenario.time_scale import scaled
 
 if TYPE_CHECKING:
     from tem_sim.live.config import Pool
@@ -36,6 +38,7 @@ POINTS = 20
 STARTS_AT_S = (2.0, 10.0, 18.0)
 LIGHT_LOAD = {"kind": "poisson", "rate": 5.0, "from": 0.5}
 _DIGITS = 6
+SCALE = "time scale"
 
 # Called with (what is done, seconds so far, horizon in seconds).
 Progress = Callable[[str, float, float], None]
@@ -100,6 +103,7 @@ def calibrate(
     scenario: Scenario,
     seed: int | None = None,
     *,
+    time_scale: float = 1.0,
     store: str | None = None,
     redis: str = "own",
     pool: Pool = "prefork",
@@ -108,8 +112,8 @@ def calibrate(
 ) -> Calibration:
     """Run a scenario live without its faults and return what the infrastructure took; see `run_live` for the options.
 
-    The scenario is run as it is: scale it first. `seed` is far from the scenario's own when left out. A second, short
-    run under a light load starts a worker `starts` times, at most three; 0 for no such run, and the
+    `time_scale` is that at which the scenario is to be compared. `seed` is far from the scenario's own when left out. A
+    second, short run under a light load starts a worker `starts` times, at most three; 0 for no such run, and the
     start-up is then left as the scenario has it. Raises as `run_live` does.
     """
     from tem_sim.live.run import run_live
@@ -118,18 +122,24 @@ def calibrate(
     options: dict[str, Any] = {"store": store, "redis": redis, "pool": pool}
     with tempfile.TemporaryDirectory(prefix="tem-sim-calibrate-") as folder:
         logs = Path(folder)
-        calm = without_faults(scenario)
+        calm = scaled(without_faults(scenario), time_scale)
         run = run_live(calm, seed, keep=logs / "calm", progress=_told(progress, "without faults"), **options)
         samples = measured(logs / "calm", run)
         if starts:
-            struck = with_starts(scenario, starts)
+            struck = with_starts(calm, starts)
             again = run_live(struck, seed, keep=logs / "starts", progress=_told(progress, "worker starts"), **options)
             light = measured(logs / "starts", again)
             samples |= {"startup": light["startup"], "hop": light["hop"]}
-    about = {"on": datetime.now(UTC).strftime("%Y-%m-%d"), "with": f"{run.store}, {pool} pools,"}
+    about = {SCALE: f"{time_scale:g}", "on": datetime.now(UTC).strftime("%Y-%m-%d"), "with": f"{run.store}, {pool}"}
     wanted = ("python", "celery", "redis", run.store)
     about |= {name: run.versions[name] for name in wanted if name in run.versions}
-    return Calibration(scenario.name, seed, samples, fragment(scenario, samples), about)
+    return Calibration(scenario.name, seed, samples, fragment(calm, samples), about)
+
+
+def time_scale_of(text: str) -> float | None:
+    """Return the time scale that a fragment says it was measured at; None where it says nothing."""
+    found = re.search(rf"^#.*\b{SCALE} ([0-9.e+-]+)", text, re.MULTILINE)
+    return None if found is None else float(found[1])
 
 
 def without_faults(scenario: Scenario) -> Scenario:
