@@ -77,7 +77,7 @@ def _made(file: str) -> Celery:
         ("relay_notifications", _relay_notifications),
     ):
         # A tick is worth nothing the second time: it is never worked on again after its worker's death.
-        app.task(name=name, acks_late=False, queue=MAINTENANCE)(task)
+        app.task(name=name, acks_late=False)(task)
     return app
 
 
