@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from tem_sim.live.config import LiveConfig
 from tem_sim.live.process import Process
+
+# How long a worker that is up waits for the processes of its pool, which connect to what they need.
+WARM_WITHIN_S = 10.0
 
 
 def main(name: str) -> None:
@@ -42,12 +46,37 @@ def _celery_worker(process: Process, queue: str, pool: str, concurrency: int) ->
     app = make_app(process.config)
     work_for(process)
     _log_messages(process)
-    signals.worker_ready.connect(lambda **_: process.is_ready(), weak=False)
+    _warm_up_first(process, pool, concurrency)
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Without gossip, mingle and heartbeats: workers need not know of each other, and starting takes a second less.
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     pool_of = [f"--pool={pool}", f"--concurrency={concurrency}", f"--hostname={process.name}@{process.config.name}"]
     app.worker_main(["worker", f"--queues={queue}", *pool_of, *quiet])
+
+
+def _warm_up_first(process: Process, pool: str, concurrency: int) -> None:
+    """Say that a worker is ready once every process of its pool is."""
+    import multiprocessing
+
+    from celery import signals
+
+    warm = multiprocessing.Semaphore(0)
+
+    def in_child(**_: Any) -> None:
+        process.warm_up()
+        warm.release()
+
+    def when_ready(**_: Any) -> None:
+        until = time.monotonic() + WARM_WITHIN_S
+        if pool == "threads":
+            process.warm_up()
+        else:
+            for _child in range(concurrency):
+                warm.acquire(timeout=max(0.0, until - time.monotonic()))
+        process.is_ready()
+
+    signals.worker_process_init.connect(in_child, weak=False)
+    signals.worker_ready.connect(when_ready, weak=False)
 
 
 def _log_messages(process: Process) -> None:

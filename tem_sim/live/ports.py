@@ -38,6 +38,14 @@ class CeleryBroker:
         self._task = task
         self._log = log
 
+    def connect(self) -> None:
+        """Open the connection that the first wake-up would have to open; raise `Unavailable` when it cannot be."""
+        try:
+            with self._task.app.producer_pool.acquire(block=True) as producer:
+                producer.connection.default_channel.client.ping()
+        except (OperationalError, RedisError, OSError) as error:
+            raise Unavailable(f"broker: {error}") from error
+
     def wake(self, count: int) -> None:
         """Send wake-ups; raise `Unavailable` when the broker cannot be reached. No countdown: what waits is a row."""
         began, sent = time.monotonic(), 0

@@ -77,6 +77,25 @@ class Process:
             failpoints=failpoints(self.config),
         )
 
+    def warm_up(self) -> None:
+        """Import and connect what the first piece of work would have to: nobody should wait for that in a run.
+
+        What is away now is connected to when it is used.
+        """
+        from contextlib import suppress
+
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from tem_sim.live.ports import CeleryBroker
+        from tem_sim.pipeline.ports import Unavailable
+
+        with suppress(SQLAlchemyError), self.pipeline.store.engine.connect():
+            pass
+        broker = self.pipeline.broker
+        assert isinstance(broker, CeleryBroker)
+        with suppress(Unavailable):
+            broker.connect()
+
     def is_ready(self) -> None:
         """Tell the supervisor that this process does its work from now on."""
         self.log.note("ready")

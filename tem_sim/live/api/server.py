@@ -57,6 +57,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
+        self._process.warm_up()
         await super().startup(sockets)
         if self.started:
             self._process.is_ready()
