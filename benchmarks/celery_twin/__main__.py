@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from benchmarks.celery_twin import page
 from benchmarks.celery_twin.cells import Cells
@@ -29,7 +30,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def outcomes(variants: Sequence[str], events: int, repetitions: int, jobs: int, faults: Faults) -> list[Outcome]:
+def outcomes(
+    started: Cells, variants: Sequence[str], events: int, repetitions: int, jobs: int, faults: Faults
+) -> list[Outcome]:
     """Run every variant once per repetition, which is also the seed; `jobs` at the same time."""
     plays = [(variant, seed) for seed in range(1, repetitions + 1) for variant in variants]
 
@@ -39,7 +42,7 @@ def outcomes(variants: Sequence[str], events: int, repetitions: int, jobs: int, 
         say(f"{play[0]}, seed {play[1]}: {time.monotonic() - began:.0f} s, {done.lost} lost, {done.doubled} doubled")
         return done
 
-    with Cells() as started, ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(one, play) for play in plays]
         try:
             return [future.result() for future in waiting]
@@ -62,6 +65,7 @@ def main() -> None:
         "--faults", choices=list(Faults), default=Faults.ALL, help="what goes wrong; less than all writes no page"
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--keep-logs", type=Path, metavar="FOLDER", help="keep the logs of all processes there")
     parser.add_argument("--quick", action="store_true", help="few events, one run each, no wait for a timeout; no page")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table; no page")
     options = parser.parse_args()
@@ -69,7 +73,8 @@ def main() -> None:
     events = options.events or (QUICK_EVENTS if options.quick else EVENTS)
     repetitions = options.repetitions or (1 if options.quick else REPETITIONS)
     about = page.measured_with(events, repetitions, options.jobs)
-    found = outcomes(chosen, events, repetitions, options.jobs, Faults(options.faults))
+    with Cells(options.keep_logs) as started:
+        found = outcomes(started, chosen, events, repetitions, options.jobs, Faults(options.faults))
     if options.json:
         print(json.dumps({"host": about, "outcomes": [one.to_json() for one in found]}, indent=2))
         return

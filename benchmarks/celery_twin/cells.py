@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,9 +18,13 @@ STOPPED_WITHIN_S = 30.0
 
 
 class Cells:
-    """Use it as a context: whatever happens inside, no run is left behind. `run` may be called from several threads."""
+    """Use it as a context: whatever happens inside, no run is left behind. `run` may be called from several threads.
 
-    def __init__(self) -> None:
+    The logs of each run are kept in a folder of its own in `logs`, if that is given.
+    """
+
+    def __init__(self, logs: Path | None) -> None:
+        self._more = [] if logs is None else [str(logs.resolve())]
         self._running: set[subprocess.Popen[str]] = set()
         self._closed = False
 
@@ -34,6 +39,7 @@ class Cells:
     def run(self, variant: str, events: int, seed: int, faults: Faults) -> Outcome:
         """Run one variant to its end; an error in it is an error here, with its traceback on stderr."""
         command = [sys.executable, "-m", "benchmarks.celery_twin.cell", variant, str(events), str(seed), faults]
+        command += self._more
         # A session of its own: Ctrl-C reaches it once and through its input only, never in the middle of its clean-up.
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from tem_sim.scenario.models import Scenario
 
 
-def run(scenario: Scenario) -> Seen:
-    """Run the state machine under a scenario."""
-    with tempfile.TemporaryDirectory(prefix="tem-sim-twin-") as logs:
-        done = run_live(scenario, keep=Path(logs))
+def run(scenario: Scenario, logs: Path | None = None) -> Seen:
+    """Run the state machine under a scenario. Logs are kept in `logs`, if given."""
+    with tempfile.TemporaryDirectory(prefix="tem-sim-twin-") as folder:
+        kept = logs or Path(folder)
+        done = run_live(scenario, keep=kept)
         if done.status != "complete":
             raise KeyboardInterrupt
         check_struck(scenario, int(done.faults["landed"].sum()))
-        return _seen(done, Path(logs))
+        return _seen(done, kept)
 
 
 def _seen(run: Run, logs: Path) -> Seen:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from tem_sim.scenario.models import Scenario
 
-RATE_PER_S = 25
+RATE_PER_S = 10
 # Our lease and the twin's short visibility timeout: how long whatever a dead worker held is waited for.
 LEASE_S = 15
 REDIS_AWAY_S = 1.5
@@ -47,7 +47,7 @@ def scenario(events: int, seed: int, *, durable: bool, faults: Faults = Faults.A
             },
             "broker": {"durable": durable},
             "workers": {"count": 3, "concurrency": 4, "restart_after": WORKER_AWAY_S},
-            "handler": {"service_time": {"kind": "exponential", "mean": "100ms"}, "failure_rate": 0.3},
+            "handler": {"service_time": {"kind": "exponential", "mean": "250ms"}, "failure_rate": 0.3},
             "users": {"count": 20},
             "faults": _faults(lasts_s, durable, faults),
         }

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.celery_twin.worker import VISIBILITY_TIMEOUT
@@ -23,11 +24,11 @@ class TwinSystem(System):
     """The processes of the Celery-only design, started, tended, struck and cleaned up as those of ours are.
 
     The gateway is the same one. It has a store, as it must, which stays empty: there is no outbox to send again from.
-    `visibility_timeout_s` None is Celery's default, an hour.
+    `visibility_timeout_s` None is Celery's default, an hour. Logs are kept that go to a folder of their own, `logs`.
     """
 
-    def __init__(self, scenario: Scenario, visibility_timeout_s: float | None) -> None:
-        super().__init__(scenario, luck_seed=scenario.seed)
+    def __init__(self, scenario: Scenario, visibility_timeout_s: float | None, logs: Path | None) -> None:
+        super().__init__(scenario, luck_seed=scenario.seed, logs=logs)
         for name in NOT_IN_THE_TWIN:
             del self.children[name]
         env = {"PYTHONPATH": str(ROOT)}

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
@@ -31,13 +32,13 @@ SUBMITTERS = 32
 # How often a worker of Celery 5.7 looks for messages past their timeout: every tenth time of looks 10 s apart.
 RESTORE_EVERY_S = 100.0
 # How long a worker is on its way back to Redis, with a task or two that it then does.
-BACK_WITHIN_S = 12.0
+BACK_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.5
 
 
-def run(scenario: Scenario, visibility_timeout_s: float | None) -> Seen:
-    """Run the twin under a scenario; None is Celery's default visibility timeout."""
-    system = TwinSystem(scenario, visibility_timeout_s)
+def run(scenario: Scenario, visibility_timeout_s: float | None, logs: Path | None = None) -> Seen:
+    """Run the twin under a scenario; None is Celery's default visibility timeout. Logs are kept in `logs`, if given."""
+    system = TwinSystem(scenario, visibility_timeout_s, logs)
     try:
         migrate(system.config.store_url)
         system.start()

@@ -99,11 +99,11 @@ def _log_tasks(process: Process) -> None:
 
     def received(request: Any = None, **_: Any) -> None:
         about = request.delivery_info or {}
-        log.note("received", message=request.id, redelivered=bool(about.get("redelivered")), eta=request.eta)
+        log.note("received", n=request.args[0], redelivered=bool(about.get("redelivered")), eta=request.eta)
 
-    def failed(task_id: str, exception: Exception, args: tuple[int, ...], **_: Any) -> None:
+    def failed(exception: Exception, args: tuple[int, ...], **_: Any) -> None:
         event = "given_up" if isinstance(exception, RETRIED) else "failed"
-        log.note(event, message=task_id, n=args[0], error=f"{type(exception).__name__}: {exception}")
+        log.note(event, n=args[0], error=f"{type(exception).__name__}: {exception}")
 
     signals.task_received.connect(received, weak=False)
     signals.task_failure.connect(failed, weak=False)
