@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from tem_sim.live.config import HOST
+from tem_sim.live.posting import FAILURES, Answer, Poster
 from tem_sim.live.tokens import issue
 from tem_sim.scenario.arrivals import arrival_times
 from tem_sim.scenario.load import CLIENT_RETRY_S, DOUBLE_SUBMIT_S, Load
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 # How long a client waits for its answer; an API that is frozen says nothing at all.
 ANSWER_TIMEOUT_S = 30.0
-CONNECT_TIMEOUT_S = 5.0
 CONNECTIONS = 64
 
 # What becomes of an event that arrives while a fault is at work: given its number and what is posted, which has
@@ -82,12 +82,12 @@ class LoadGenerator:
         """Let the run begin now, in this loop; return the task that posts everything, until it is cancelled."""
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
-        self._http = self._client()
+        self._http = self._poster()
         return asyncio.create_task(self._run(self._loop))
 
     async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         first = 0
-        async with self._http:
+        try:
             while first < len(self._arrivals):
                 at_s = float(self._arrivals[first])
                 last = int(self._arrivals.searchsorted(at_s, side="right"))
@@ -97,16 +97,14 @@ class LoadGenerator:
                 first = last
             # Faults may add to it, and double clicks are still to come.
             await asyncio.Event().wait()
+        finally:
+            self._http.close()
 
-    def _client(self) -> httpx.AsyncClient:
+    def _poster(self) -> Poster:
         token = issue(self._config.secret, user_id=None, operator=True)
-        return httpx.AsyncClient(
-            base_url=self._config.api_url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, pool=None),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            trust_env=False,
-        )
+        headers = {"Authorization": f"Bearer {token}"}
+        port = self._config.ports.api
+        return Poster(HOST, port, headers, connections=CONNECTIONS, timeout_s=ANSWER_TIMEOUT_S)
 
     def submissions(self, stored: Collection[int]) -> dict[str, int]:
         """Count what came of the arrivals; `stored` holds the numbers of those that the store has."""
@@ -176,16 +174,17 @@ class LoadGenerator:
         began = self._loop.time()
         try:
             answer = await self._ask(request.numbers)
-        except httpx.HTTPError as error:
+        except FAILURES as error:
             self._note(request, began, error=f"{type(error).__name__}: {error}")
             return CLIENT_RETRY_S
-        self._note(request, began, status=answer.status_code)
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        self._note(request, began, status=answer.status)
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             return self._told_to_wait(request, answer)
-        if answer.is_error:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
             # What the API does not take it will not take the next time.
             self._given_up.update(request.numbers)
-            self._log.note("refused", first=request.numbers[0], status=answer.status_code, answer=answer.text[:500])
+            about = {"first": request.numbers[0], "status": answer.status}
+            self._log.note("refused", **about, answer=str(answer.body)[:500])
             return None
         self._repeated += self._take(request, answer)
         if self._loses_answer():
@@ -195,13 +194,12 @@ class LoadGenerator:
             self._begin(_Request(twice, tries=1), DOUBLE_SUBMIT_S)
         return None
 
-    async def _ask(self, numbers: Sequence[int]) -> httpx.Response:
+    async def _ask(self, numbers: Sequence[int]) -> Answer:
         posted = [self._submission(number) for number in numbers]
         if len(numbers) == 1:
-            headers = {"Idempotency-Key": self._load.key(numbers[0])}
-            return await self._http.post("/events", json=posted[0], headers=headers)
+            return await self._http.post("/events", posted[0], {"Idempotency-Key": self._load.key(numbers[0])})
         events = [{"idempotency_key": self._load.key(n), **one} for n, one in zip(numbers, posted, strict=True)]
-        return await self._http.post("/events/batch", json={"events": events})
+        return await self._http.post("/events/batch", {"events": events})
 
     def _submission(self, number: int) -> dict[str, Any]:
         """Describe an arrival, each time the same, whatever faults have been at work since."""
@@ -219,17 +217,16 @@ class LoadGenerator:
                 made = self._changed[number] = fault.change(number, made)
         return made
 
-    def _take(self, request: _Request, answer: httpx.Response) -> int:
+    def _take(self, request: _Request, answer: Answer) -> int:
         """Return how many events of a request were known already; those of a batch may be refused one by one."""
-        told = answer.json()
-        answers = told.get("events", [told])
+        answers = answer.body.get("events", [answer.body])
         refused = [n for n, one in zip(request.numbers, answers, strict=True) if one.get("problem") is not None]
         if refused:
             self._given_up.update(refused)
-            self._log.note("refused", numbers=refused, answer=answer.text[:500])
+            self._log.note("refused", numbers=refused, answer=str(answer.body)[:500])
         return sum(one["created"] is False for one in answers)
 
-    def _told_to_wait(self, request: _Request, answer: httpx.Response) -> float:
+    def _told_to_wait(self, request: _Request, answer: Answer) -> float:
         """Wait as long as the API says that sheds load; where its store is away nobody knows how long that takes."""
         after_s = _shed_for_s(answer)
         if after_s is None:
@@ -252,11 +249,11 @@ class LoadGenerator:
         )
 
 
-def _shed_for_s(answer: httpx.Response) -> float | None:
+def _shed_for_s(answer: Answer) -> float | None:
     """Return when to try again where too many events wait; None where the API cannot do otherwise than refuse."""
     try:
-        told = answer.json()
+        told = answer.body
         # Retry-After itself has whole seconds only, which may be long ones in a scenario that is scaled.
         return float(told["retry_after_s"]) if told["errors"][0]["where"] == "overload" else None
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (KeyError, TypeError, IndexError):
         return None
