@@ -12,7 +12,7 @@ import pytest
 from live_systems import eventually, need_redis_server
 
 from benchmarks.celery_twin import ours, twin
-from benchmarks.celery_twin.outcome import Outcome, judged
+from benchmarks.celery_twin.outcome import Outcome, Seen, judged
 from benchmarks.celery_twin.schedule import Faults, scenario
 from tem_sim.scenario.loader import overridden
 
@@ -46,6 +46,25 @@ def test_a_redis_that_forgets_loses_events_of_the_twin_and_none_of_ours() -> Non
     assert own.accepted == theirs.accepted == 60
     assert theirs.lost > 0, theirs
     assert (own.lost, own.in_flight, own.untold, own.told_twice) == (0, 0, 0, 0), own
+
+
+def test_each_event_is_counted_by_what_became_of_it() -> None:
+    seen = Seen(
+        accepted=frozenset(range(1, 10)),
+        given_up=frozenset({3}),
+        called=frozenset(range(1, 9)),
+        # 4 was done three times, and 5 will be done again; 10 was done though its client was told that it was refused.
+        effects={1: 1, 2: 1, 4: 3, 5: 1, 10: 1},
+        told={1: 1, 4: 2, 5: 1},
+        left={5: 1, 6: 1, 7: 2},
+        last_at_s=21.0,
+    )
+    one = judged(seen, scenario(10, 1, durable=False, faults=Faults.NONE), variant="any", wall_s=30)
+    assert (one.offered, one.accepted, one.given_up) == (10, 9, 1)
+    assert (one.lost, one.lost_untried, one.in_flight) == (2, 1, 2)
+    assert (one.doubled, one.extra_effects, one.doubles_to_come) == (1, 2, 1)
+    assert (one.untold, one.told_twice) == (2, 1)
+    assert one.settled_after_s == pytest.approx(20.1)
 
 
 # --- nothing left
