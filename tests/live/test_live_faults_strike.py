@@ -355,6 +355,13 @@ def test_healing_ends_all_faults_and_brings_every_node_back(system: System) -> N
     assert rows[0].detail == "not restarted"
 
 
+def test_healing_starts_a_worker_again_that_is_on_its_way_out(system: System) -> None:
+    before = pids(system)["worker-1"]
+    at_work = AtWork(system, strike("worker_stop", grace="60s", restart_after="off"), heal_at="300ms")
+    assert eventually(lambda: system.children["worker-1"].pid not in (None, before))
+    assert told(at_work.finish()) == [("worker-1", 1)]
+
+
 def test_a_run_that_ends_early_leaves_nothing_frozen_or_down(system: System) -> None:
     at_work = AtWork(system, strike("worker_pause") | {"for": "60s"}, window("gateway_disconnect") | {"for": "60s"})
     assert eventually(lambda: set(group(system, "worker-1").values()) == {"T"}, 2.0)

@@ -58,8 +58,10 @@ def worker_stop(at: Infliction, fault: WorkerStop) -> None:
         def ended(by_itself: bool) -> None:
             stage.leaving.discard(struck.node)
             took_s = stage.now - activation.start_s
-            activation.detail = f"ended by itself after {took_s:.3g} s" if by_itself else f"killed after {took_s:.3g} s"
-            restart_later(at, struck, activation, fault.restart_after_s)
+            how = "ended by itself" if by_itself and not stage.is_healed else "killed"
+            activation.detail = f"{how} after {took_s:.3g} s"
+            # When all faults are over nobody waits any more.
+            restart_later(at, struck, activation, 0.0 if stage.is_healed else fault.restart_after_s)
 
         stage.timeline.aside(lambda: stage.system.stop(struck.node, fault.grace_s), ended)
 
