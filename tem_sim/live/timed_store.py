@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, event
@@ -49,13 +49,12 @@ class TimedStore(Store):
 
 
 class _Times:
-    """What took how long since the last line."""
+    """What took how long since the last line, which is written a while after the first that it tells of."""
 
     def __init__(self, what: str, log: Log) -> None:
         self._what = what
         self._log = log
         self._lock = threading.Lock()
-        self._told = time.monotonic()
         self._count = 0
         self._total_s = 0.0
         self._kept: list[float] = []
@@ -66,11 +65,20 @@ class _Times:
             self._total_s += duration_s
             if len(self._kept) < KEPT:
                 self._kept.append(round(duration_s, 6))
-            if time.monotonic() - self._told < TELL_EVERY_S:
+            if self._count > 1:
                 return
+        # Not with the next one: who has nothing more to do would never tell of what it did.
+        timer = threading.Timer(TELL_EVERY_S, self._tell)
+        timer.daemon = True
+        # A process that is about to end starts no more threads.
+        with suppress(RuntimeError):
+            timer.start()
+
+    def _tell(self) -> None:
+        with self._lock:
             about = {"what": self._what, "n": self._count, "total_s": round(self._total_s, 6)}
             kept, self._kept = self._kept, []
-            self._count, self._total_s, self._told = 0, 0.0, time.monotonic()
+            self._count, self._total_s = 0, 0.0
         self._log.note("store_time", **about, durations_s=kept)
 
 

@@ -78,7 +78,7 @@ class Runs:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Each run in words: scenario and seed, and where another has the same, the settings in which it differs."""
-        heads = [f"{run.name}, seed {run.seed}" for run in self]
+        heads = [f"{run.name}, seed {run.seed}" + (", live" if run.mode == "live" else "") for run in self]
         return tuple(
             f"{head} ({self._settings(number)})" if heads.count(head) > 1 else head for number, head in enumerate(heads)
         )
@@ -89,9 +89,15 @@ class Runs:
         if len({run.name for run in self}) > 1:
             return tuple(run.name for run in self)
         return tuple(
-            ", ".join(f"{_last_word(one.path)} {one.values[number]}" for one in self._telling) or run.name
-            for number, run in enumerate(self)
+            ", ".join([*mode, *(f"{_last_word(one.path)} {one.values[number]}" for one in self._telling)]) or run.name
+            for number, (run, mode) in enumerate(zip(self, self._modes, strict=True))
         )
+
+    @property
+    def _modes(self) -> list[list[str]]:
+        """What each run was, in a word, where not all were the same."""
+        words = ["simulated" if run.mode == "sim" else run.mode for run in self]
+        return [[word] if len(set(words)) > 1 else [] for word in words]
 
     @property
     def _telling(self) -> tuple[Difference, ...]:
