@@ -10,6 +10,7 @@ from tem_sim.report.outcome import judge
 from tem_sim.report.page.assumptions import assumptions
 from tem_sim.report.page.comparison import best_words, difference_words
 from tem_sim.report.page.narrative import narrative
+from tem_sim.report.page.provenance import provenance
 from tem_sim.report.page.runs import MOST_RUNS, Runs, load_runs
 
 
@@ -24,6 +25,28 @@ def told(attempts=1, **sections):
         track.claim(100.0 * number).error(100.0 * number + 1, 10.0).retry(100.0 * number + 20)
     track.claim(100.0 * attempts).ok(100.0 * attempts + 1)
     return one.run()
+
+
+def lived(run):
+    return replace(run, mode="live", digest="")
+
+
+def test_a_live_run_beside_a_simulated_one_is_called_so():
+    both = runs(told(), lived(told()))
+    assert both.names == ("story, seed 1", "story, seed 1, live")
+    assert both.short == ("simulated", "live")
+
+
+def test_what_the_numbers_of_a_live_run_rest_on_is_said_and_how_to_run_it_again():
+    live = runs(lived(told()))
+    assert "The pipeline ran for real" in assumptions(live)
+    assert "time is simulated" not in assumptions(live)
+    said = provenance(live)
+    assert "tem-sim live run" in said
+    assert "<dt>digest" not in said
+    both = assumptions(runs(told(), lived(told())))
+    assert "time is simulated" in both
+    assert "The pipeline ran for real" in both
 
 
 def test_a_single_run_has_no_letter_and_no_heading():
