@@ -39,12 +39,12 @@ def test_a_live_run_beside_a_simulated_one_is_called_so():
 
 def test_what_the_numbers_of_a_live_run_rest_on_is_said_and_how_to_run_it_again():
     live = runs(lived(told()))
-    assert "The pipeline ran for real" in assumptions(live)
-    assert "time is simulated" not in assumptions(live)
-    said = provenance(live)
+    assert "The pipeline ran for real" in assumptions(live).html
+    assert "time is simulated" not in assumptions(live).html
+    said = provenance(live).html
     assert "tem-sim live run" in said
     assert "<dt>digest" not in said
-    both = assumptions(runs(told(), lived(told())))
+    both = assumptions(runs(told(), lived(told()))).html
     assert "time is simulated" in both
     assert "The pipeline ran for real" in both
 
