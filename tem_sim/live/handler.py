@@ -15,7 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tem_sim.live.config import HOST
+from tem_sim.live.ids import MAX_ID
 from tem_sim.scenario.downstream import AWAY, Outage, Overload, Refused
+from tem_sim.scenario.faults.workload import HugeEvents
 
 if TYPE_CHECKING:
     from tem_sim.foreign.handlers import HandlerFunction
@@ -47,19 +49,12 @@ class DownstreamHandler:
         self._log = log
         self._crash = crash
         self._mine = threading.local()
+        # What a payload may say of how long its call takes: else any user could keep workers busy for ever.
+        self._slowdowns = [one.slowdown for one in config.scenario.faults if isinstance(one, HugeEvents)]
 
     def handle(self, event: ClaimedEvent) -> None:
         """Do the work of one attempt, or raise what went wrong."""
-        payload = json.loads(event.payload_json)
-        number = payload.get("number") if isinstance(payload, dict) else None
-        call = {
-            "event_id": event.event_id,
-            "attempt_no": event.attempt_no,
-            "n": event.event_id if number is None else number,
-            "kind": event.kind,
-        }
-        if isinstance(payload, dict) and "slowdown" in payload:
-            call["slowdown"] = payload["slowdown"]
+        call = self._call(event)
         began, answer, outcome = time.monotonic(), dict[str, Any](), "ok"
         try:
             answer = self._ask(call)
@@ -69,6 +64,20 @@ class DownstreamHandler:
             raise
         finally:
             self._note(event, outcome, time.monotonic() - began, answer.get("intended_s"))
+
+    def _call(self, event: ClaimedEvent) -> dict[str, Any]:
+        """Return what the downstream is asked; a payload is anybody's, and counts only as far as our load makes it."""
+        payload = json.loads(event.payload_json)
+        said = payload if isinstance(payload, dict) else {}
+        number, slowdown = said.get("number"), said.get("slowdown")
+        ours = type(number) is int and 0 < number <= MAX_ID
+        call = {
+            "event_id": event.event_id,
+            "attempt_no": event.attempt_no,
+            "n": number if ours else event.event_id,
+            "kind": event.kind,
+        }
+        return {**call, "slowdown": slowdown} if slowdown in self._slowdowns else call
 
     def _act_on(self, answer: dict[str, Any], event: ClaimedEvent) -> None:
         how = answer["answer"]

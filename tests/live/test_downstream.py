@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def free_port() -> int:
 class Line:
     """A downstream of its own, and a handler that calls it."""
 
-    def __init__(self, folder: Path, **handler: Any) -> None:
+    def __init__(self, folder: Path, faults: Sequence[dict[str, Any]] = (), **handler: Any) -> None:
         scenario = Scenario.model_validate(
-            {"scenario": "line", "arrivals": {"kind": "burst", "events": 1}, "handler": handler}
+            {"scenario": "line", "arrivals": {"kind": "burst", "events": 1}, "handler": handler, "faults": list(faults)}
             | ({"events": {"kinds": {"normal": 1, **dict.fromkeys(handler.get("kinds", {}), 1)}}})
         )
         self.config = LiveConfig(
@@ -197,3 +198,30 @@ def test_what_makes_no_sense_ends_its_connection_alone(start: Any) -> None:
         caller.sendall(b"what\n")
         assert caller.recv(100) == b""
     assert line.outcome(claimed(1)) == "ok"
+
+
+def paid(event_id: int, **payload: Any) -> ClaimedEvent:
+    return claimed(0, event_id=event_id)._replace(payload_json=json.dumps(payload))
+
+
+@pytest.mark.parametrize("slowdown", [1e9, 4.0, "nan", [1], -1])
+def test_no_user_can_make_its_calls_take_longer(start: Any, slowdown: object) -> None:
+    line = start(service_time="1ms")
+    assert line.outcome(paid(3, number=1, slowdown=slowdown)) == "ok"
+    (handled,) = line.noted("handled", "worker-1")
+    assert handled["intended_s"] == pytest.approx(0.001)
+
+
+def test_calls_take_longer_for_events_that_a_fault_of_the_scenario_has_made_huge(start: Any) -> None:
+    huge = {"kind": "huge_events", "at": 0, "for": 5, "slowdown": 30}
+    line = start(service_time="1ms", faults=[huge])
+    assert line.outcome(paid(3, number=1, slowdown=30.0)) == "ok"
+    assert line.outcome(paid(4, number=2, slowdown=31)) == "ok"
+    assert [one["intended_s"] for one in line.noted("handled", "worker-1")] == pytest.approx([0.03, 0.001])
+
+
+@pytest.mark.parametrize("number", ["one", 2**53, -1, True, 1.5, [1], None])
+def test_whoever_gives_no_number_of_ours_has_the_luck_of_the_event(start: Any, number: object) -> None:
+    line = start(service_time="1ms")
+    assert line.outcome(paid(17, number=number)) == "ok"
+    assert [one["n"] for one in line.noted("call")] == [17]
