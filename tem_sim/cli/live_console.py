@@ -10,7 +10,7 @@ import typer
 from tem_sim.cli.console import BROKE, USAGE, complain, usage_errors
 
 # Those of the extra `live` without which nothing of it works; the store itself asks for PostgreSQL's driver.
-NEEDED = ("alembic", "celery", "fastapi", "httpx", "jwt", "prometheus_client", "redis", "uvicorn", "websockets")
+NEEDED = ("alembic", "celery", "fastapi", "jwt", "prometheus_client", "redis", "uvicorn", "websockets")
 
 
 @contextmanager
