@@ -30,6 +30,9 @@ MAINTENANCE = "maintenance"
 WAKE = "process_events_batch"
 # What a tick is worth when it comes late: those that pile up behind a worker that is away are dropped after this.
 TICK_EXPIRES_S = 5.0
+# How long a new process of a pool may take to connect to what it needs, which may be frozen, on a machine that is busy.
+# Celery kills one that takes longer, and the next one, and so on.
+CHILD_UP_WITHIN_S = 60.0
 # In all about 0.6 s: whoever sends has done its work already, and the sweep finds what nobody was woken for.
 PUBLISH_RETRIES = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.3}
 
@@ -49,6 +52,7 @@ def _made(file: str) -> Celery:
         task_publish_retry=True,
         task_publish_retry_policy=PUBLISH_RETRIES,
         worker_prefetch_multiplier=config.scenario.workers.prefetch,
+        worker_proc_alive_timeout=CHILD_UP_WITHIN_S,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_enable_remote_control=False,
