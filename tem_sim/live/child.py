@@ -48,7 +48,8 @@ class Child:
     exit_code: int | None = None
     _process: subprocess.Popen[bytes] | None = None
     _paused: bool = False
-    _was_ready: bool = False
+    # Of the process that was seen to be ready.
+    _ready_pid: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -58,13 +59,17 @@ class Child:
     @property
     def state(self) -> State:
         """What it is at present."""
-        if self._process is None or self._process.poll() is not None:
+        # Whoever asks may be another thread than the one that kills and starts it.
+        process = self._process
+        if process is None or process.poll() is not None:
             return "down"
         if self._paused:
             return "paused"
-        if not self._was_ready:
-            self._was_ready = self.is_ready(self._process.pid)
-        return "up" if self._was_ready else "starting"
+        if self._ready_pid != process.pid:
+            if not self.is_ready(process.pid):
+                return "starting"
+            self._ready_pid = process.pid
+        return "up"
 
     def at_present(self) -> NodeState:
         """Return what it is at present, with how often it was started again."""
@@ -74,7 +79,7 @@ class Child:
         """Start it, unless it runs."""
         if self._process is not None:
             return
-        self._paused = self._was_ready = False
+        self._paused, self._ready_pid = False, None
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 self.command,

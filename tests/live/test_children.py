@@ -112,6 +112,26 @@ def test_a_child_that_dies_is_found_with_its_exit_code_and_can_start_again(child
     assert child.starts == 2
 
 
+def test_that_a_process_was_ready_says_nothing_of_the_next_one(tmp_path: Path, warden: Warden) -> None:
+    asked: list[int] = []
+
+    def is_ready(pid: int) -> bool:
+        asked.append(pid)
+        if len(asked) == 1:
+            # As when another thread strikes it while this one asks.
+            child.kill()
+            child.start()
+        return len(asked) == 1
+
+    child = Child("one", [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "out", is_ready, warden)
+    try:
+        child.start()
+        assert [child.state for _ in range(2)][1] == "starting"
+        assert len(set(asked)) == 2
+    finally:
+        child.kill()
+
+
 def test_its_last_words_are_kept(tmp_path: Path, warden: Warden) -> None:
     command = [sys.executable, "-c", "print('first'); raise SystemExit('no such port')"]
     child = Child("one", command, tmp_path / "out", lambda _: False, warden)
