@@ -93,9 +93,7 @@ def measured(logs: Path, run: Run) -> dict[str, Sample]:
             "wake", everything, lambda line: line["took_s"] / line["count"] if line["ids"] else None
         ),
         "hop": _hops(everything),
-        "request": Sample.of(
-            [line["before_store_s"] for line in everything if line["event"] == "request" and "before_store_s" in line]
-        ),
+        "request": Sample.of(_before_store(everything)),
         "call_over": _but_the_first("handled", everything, _over),
         "pubsub": _pubsub(everything),
         "socket": _sockets(everything, run),
@@ -141,6 +139,12 @@ def _but_the_first(event: str, everything: Sequence[Line], of: Any) -> Sample:
             values.append(value)
         seen.add((line["node"], line["pid"]))
     return Sample.of(values)
+
+
+def _before_store(everything: Sequence[Line]) -> list[float]:
+    asked = (line["before_store_s"] for line in everything if line["event"] == "request")
+    # Those that were refused before have none.
+    return [before_s for before_s in asked if before_s is not None]
 
 
 def _over(line: Line) -> float | None:
