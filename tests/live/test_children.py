@@ -119,17 +119,17 @@ def test_that_a_process_was_ready_says_nothing_of_the_next_one(tmp_path: Path, w
         asked.append(pid)
         if len(asked) == 1:
             # As when another thread strikes it while this one asks.
-            child.kill()
-            child.start()
+            one.kill()
+            one.start()
         return len(asked) == 1
 
-    child = Child("one", [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "out", is_ready, warden)
+    one = Child("one", [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "out", is_ready, warden)
     try:
-        child.start()
-        assert [child.state for _ in range(2)][1] == "starting"
+        one.start()
+        assert [one.state for _ in range(2)][1] == "starting"
         assert len(set(asked)) == 2
     finally:
-        child.kill()
+        one.kill()
 
 
 def test_its_last_words_are_kept(tmp_path: Path, warden: Warden) -> None:
