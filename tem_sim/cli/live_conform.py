@@ -31,6 +31,8 @@ from tem_sim.cli.live_console import live_errors
 from tem_sim.cli.live_run import Pool, Redis, Store, TimeScale
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from tem_sim.conformance.conform import Conformance
     from tem_sim.live.calibrate import Calibration
     from tem_sim.report.document import Document
@@ -160,7 +162,7 @@ def _answer(found: Conformance, out: Path, as_json: bool) -> None:
 def _calibration_document(found: Calibration, out: Path) -> Document:
     from tem_sim.report.document import SCHEMA_VERSION, number
 
-    samples = [
+    samples: list[JsonValue] = [
         {
             "name": name,
             "n": n,
@@ -176,7 +178,7 @@ def _calibration_document(found: Calibration, out: Path) -> Document:
         "scenario": found.scenario,
         "seed": found.seed,
         "about": {**found.about},
-        "samples": [*samples],
+        "samples": samples,
         "fragment": found.fragment,
         "file": str(out),
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from tem_sim.analysis.conformance import TARGET, Course, conformance, counted, overlay
@@ -29,7 +31,7 @@ RUNS, SEEDS = 5, 50
 KEPT_RUNS, KEPT_SIMULATED = 5, 3
 # Seeds under which each assumption is tried.
 TRIED_SEEDS = 10
-HEADLINE = ("metric", "unit", "verdict", "predicted", "live", "inside", "culprit")
+HEADLINE = ("metric", "unit", "verdict", "predicted", "live", "inside", "same_luck", "culprit")
 
 Word = Literal["CONFORMS", "DEVIATES", "INCONCLUSIVE"]
 # Called with (what is done, how much of it, of how much).
@@ -42,11 +44,12 @@ class Conformance(Result):
 
     `scenario` is what was simulated: scaled, as live systems are, and calibrated. `values` are the live runs' metrics,
     `unsafe` the checks of safety that were broken (mode, seed, check, detail), of simulated runs too. `suspects` is
-    the table of `culprits`, and `timelines` that of `overlay`. `runs` are kept whole, live ones first.
+    the table of `culprits`, and `timelines` that of `overlay`. `runs` are kept whole, live ones first. Besides the
+    columns of `analysis.conformance.conformance` the table has `same_luck`: the median of what live runs have more than
+    the simulated runs of the very same seeds, whose load, luck and faults they share.
     """
 
     scenario: Scenario
-    time_scale: float
     store: str
     seeds: tuple[int, ...]
     live_seeds: tuple[int, ...]
@@ -54,6 +57,7 @@ class Conformance(Result):
     unsafe: tuple[tuple[str, int, str, str], ...]
     suspects: pd.DataFrame
     timelines: pd.DataFrame
+    time_scale: float = 1.0
     at_least: int = TARGET
     runs: tuple[Run, ...] = field(default=(), repr=False)
 
@@ -101,33 +105,48 @@ def conform(
     _refuse_other_scale(calibration, time_scale)
     check_live(meant, store=store, redis=redis, pool=pool)
     model = as_live(meant, calibration)
-    predicted = predict(model, listed, jobs=jobs, progress=_part(progress, "simulated runs"))
-    live_seeds = tuple(max(listed) + number for number in range(1, runs + 1))
+    live_seeds = [max(listed) + number for number in range(1, runs + 1)]
     found = _live(meant, live_seeds, progress, store=store, redis=redis, pool=pool)
-    kept = [*found[:KEPT_RUNS], *(simulated(model, seed) for seed in listed[:KEPT_SIMULATED])]
-    lived = [seen(run) for run in found]
+    held = held_against(model, listed, found, at_least=at_least, jobs=jobs, progress=progress)
+    notes = () if calibration is not None else ("Not calibrated: the infrastructure is what the scenario says.",)
+    return replace(held, time_scale=time_scale, notes=(*held.notes, *notes))
+
+
+def held_against(
+    model: Scenario,
+    seeds: Sequence[int],
+    live: Sequence[Run],
+    *,
+    at_least: int = TARGET,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Conformance:
+    """Return how live runs compare to what a scenario, as it is to be simulated, predicts under these seeds."""
+    live_seeds = tuple(run.seed for run in live)
+    predicted = predict(model, seeds, jobs=jobs, progress=_part(progress, "simulated runs"))
+    twins = predict(model, live_seeds, jobs=jobs, progress=_part(progress, "the same luck, simulated"))
+    lived = [seen(run) for run in live]
     table = conformance([one.course.metrics for one in predicted], [one.course.metrics for one in lived])
-    outside = {str(row["metric"]): float(row["live"]) for row in _rows(table[table["verdict"] == "outside"])}
+    table["same_luck"] = _differences(table["metric"], twins, lived)
     told = _part(progress, "assumptions tried")
-    suspects = culprits(model, outside, listed[:TRIED_SEEDS], jobs=jobs, progress=told)
+    suspects = culprits(model, table, seeds[:TRIED_SEEDS], jobs=jobs, progress=told)
     unsafe = [*_unsafe("sim", predicted), *_unsafe("live", lived)]
     return Conformance(
-        title=f"{meant.name}: simulated and live",
-        verdict=_sentence(table, len(listed), runs, unsafe),
+        title=f"{model.name}: simulated and live",
+        verdict=_sentence(table, len(seeds), len(live), unsafe),
         table=_with_suspects(table, suspects),
-        notes=_notes(table, suspects, unsafe, calibration),
+        notes=_notes(table, suspects, unsafe),
         headline=HEADLINE,
         scenario=model,
-        time_scale=time_scale,
-        store=found[0].store,
-        seeds=listed,
+        store=live[0].store,
+        seeds=tuple(seeds),
         live_seeds=live_seeds,
         values=tuple(one.course.metrics for one in lived),
         unsafe=tuple(unsafe),
         suspects=suspects,
         timelines=overlay(_courses(predicted), _courses(lived)),
         at_least=at_least,
-        runs=tuple(kept),
+        runs=(*live[:KEPT_RUNS], *(simulated(model, seed) for seed in live_seeds[:KEPT_SIMULATED])),
     )
 
 
@@ -171,6 +190,14 @@ def _courses(found: Sequence[Seen]) -> list[Course]:
     return [one.course for one in found]
 
 
+def _differences(metrics: Iterable[str], twins: Sequence[Seen], lived: Sequence[Seen]) -> list[float]:
+    """Return the median, metric by metric, of what live runs have more than the simulated runs of the same seeds."""
+    pairs = list(zip(twins, lived, strict=True))
+    found = {name: [live.course.metrics[name] - twin.course.metrics[name] for twin, live in pairs] for name in metrics}
+    known = {name: [one for one in values if not math.isnan(one)] for name, values in found.items()}
+    return [median(values) if values else math.nan for values in known.values()]
+
+
 def _unsafe(mode: str, found: Sequence[Seen]) -> list[tuple[str, int, str, str]]:
     return [(mode, one.course.seed, name, detail) for one in found for name, detail in one.broken]
 
@@ -196,15 +223,13 @@ def _sentence(table: pd.DataFrame, simulated_runs: int, runs: int, unsafe: Seque
     )
 
 
-def _notes(
-    table: pd.DataFrame, suspects: pd.DataFrame, unsafe: Sequence[tuple[str, int, str, str]], calibration: object
-) -> tuple[str, ...]:
+def _notes(table: pd.DataFrame, suspects: pd.DataFrame, unsafe: Sequence[tuple[str, int, str, str]]) -> tuple[str, ...]:
     coverage = float(table["coverage"].max())
     return (
         f"Predicted is the median of the simulated runs with the interval that holds one more run with a probability "
         f"of {coverage:.1%}; live is the median of the live runs with the least and the largest.",
-        "A metric is inside where the live median is; `inside` counts the live runs that are.",
-        *([] if calibration is not None else ["Not calibrated: the infrastructure is what the scenario says."]),
+        "A metric is inside where the live median is; `inside` counts the live runs that are. `same_luck` is what a "
+        "live run has more than the simulated run of its own seed, which has the same load, luck and faults (median).",
         *(_suspicion(row) for row in _rows(suspects)),
         *(f"BROKEN in the {mode} run of seed {seed}: {name}: {detail}" for mode, seed, name, detail in unsafe[:5]),
     )

@@ -1,8 +1,9 @@
 """Which assumption of the simulator is likely wrong where live runs fall outside: one at a time is changed, and seen.
 
 Each change is simulated under the same seeds, so that what moves a metric is the change and not luck. The one that
-brings the prediction nearest to the live runs is named, with how much of the gap it closes. It is a suspicion: two
-wrong assumptions together, or one that is not listed here, look like something else.
+brings the prediction nearest to the live runs is named, with how much of the gap it closes; one that would take other
+metrics away from theirs is not believed. It is a suspicion: two wrong assumptions together, or one that is not listed
+here, look like something else.
 """
 
 from __future__ import annotations
@@ -124,38 +125,41 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
 
 def culprits(
     scenario: Scenario,
-    outside: Mapping[str, float],
+    table: pd.DataFrame,
     seeds: Sequence[int],
     *,
     assumptions: Sequence[Assumption] = ASSUMPTIONS,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Return for each metric that is outside, with the live median, which change brings the prediction nearest to it.
+    """Return for each metric that is outside in the table of `conformance` which change is likely what it takes.
 
-    Columns: `metric`, `missing` (live median − simulated median), `culprit`, `change`, `moves` (the median over the
-    seeds of what the change adds to the metric) and `share` of what is missing that it closes; `none of those tried`
-    where none closes a fifth.
+    It is the change that closes most of the gap, less what it does to metrics that are well as they are: how far it
+    takes the worst of them away from its live runs, as a share of its interval. Columns: `metric`, `missing` (live
+    median − simulated median), `culprit`, `change`, `moves` (the median over the seeds of what the change adds to the
+    metric) and `share` of what is missing that it closes; `none of those tried` where none closes a fifth.
     """
     import pandas as pd
 
     columns = ["metric", "missing", "culprit", "change", "moves", "share"]
+    outside = table.loc[table["verdict"] == "outside", "metric"].tolist()
     if not outside:
         return pd.DataFrame(columns=columns)
     tried = [(one, changed) for one in assumptions if (changed := _changed(scenario, one)) is not None]
     total, done = (len(tried) + 1) * len(seeds), 0
 
-    def values(changed: Scenario) -> dict[str, Any]:
+    def values(changed: Scenario) -> pd.DataFrame:
         nonlocal done
         rows = [one.course.metrics for one in predict(changed, seeds, jobs=jobs, progress=_quiet)]
         done += len(seeds)
         if progress is not None:
             progress(done, total)
-        return {name: np.array([row[name] for row in rows]) for name in outside}
+        return pd.DataFrame(rows)
 
     base = values(scenario)
-    moved = [(one, values(changed)) for one, changed in tried]
-    return pd.DataFrame([_named(name, live, base, moved) for name, live in outside.items()], columns=columns)
+    moves = [(one, (values(changed) - base).median()) for one, changed in tried]
+    by_metric = table.set_index("metric").assign(missing=lambda rows: rows["live"] - base.median())
+    return pd.DataFrame([_named(name, by_metric, moves) for name in outside], columns=columns)
 
 
 def _changed(scenario: Scenario, assumption: Assumption) -> Scenario | None:
@@ -170,15 +174,15 @@ def _changed(scenario: Scenario, assumption: Assumption) -> Scenario | None:
 
 
 def _named(
-    metric: str, live: float, base: Mapping[str, Any], moved: Sequence[tuple[Assumption, Mapping[str, Any]]]
+    metric: str, table: pd.DataFrame, moves: Sequence[tuple[Assumption, pd.Series[float]]]
 ) -> tuple[object, ...]:
-    missing = live - _median(base[metric])
-    found = [(one, _median(values[metric] - base[metric])) for one, values in moved]
-    scored = [(_share(missing, moves), one, moves) for one, moves in found if not math.isnan(moves)]
-    share, assumption, moves = max(scored, key=lambda item: item[0], default=(0.0, None, 0.0))
-    if assumption is None or not share >= LEAST_SHARE:
+    missing = float(table["missing"][metric])
+    scored = [(_share(missing, moved[metric]), one, moved) for one, moved in moves if not math.isnan(moved[metric])]
+    able = [found for found in scored if found[0] >= LEAST_SHARE]
+    if not able:
         return metric, missing, NOBODY, "", math.nan, math.nan
-    return metric, missing, assumption.name, assumption.change, moves, share
+    share, assumption, moved = max(able, key=lambda found: found[0] - _harm(table, found[2]))
+    return metric, missing, assumption.name, assumption.change, float(moved[metric]), share
 
 
 def _share(missing: float, moves: float) -> float:
@@ -186,9 +190,15 @@ def _share(missing: float, moves: float) -> float:
     return 1 - abs(missing - moves) / abs(missing) if missing and not math.isnan(missing) else 0.0
 
 
-def _median(values: Any) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else math.nan
+def _harm(table: pd.DataFrame, moved: pd.Series[float]) -> float:
+    """Return how far a change takes what is inside from its live runs: the worst of it, in widths of its interval."""
+    well = table[table["verdict"] == "inside"]
+    gap = well["missing"].abs()
+    further = ((well["missing"] - moved[well.index]).abs() - gap).clip(lower=0).fillna(0.0).to_numpy()
+    width = (well["predicted_high"] - well["predicted_low"]).to_numpy()
+    # Where nothing ever varies, anything at all is a whole width.
+    shares = np.divide(further, width, out=(further > 0).astype(float), where=width > 0)
+    return float(np.max(shares, initial=0.0))
 
 
 def _quiet(done: int, total: int) -> None:
