@@ -119,7 +119,9 @@ class Play:
     async def _is_over(self, look: Look) -> bool:
         if self._scenario.stop != "drained" or not self._load.idle or not self._faults.quiet:
             return False
-        return bool(await asyncio.to_thread(look.is_drained))
+        drained = await asyncio.to_thread(look.is_drained)
+        # A fault's crowd may have come while the store was looked at.
+        return bool(drained) and self._load.idle
 
     async def _wait_until(self, at_s: float) -> None:
         while not self._interrupted.is_set() and (left_s := at_s - self._now) > 0:
