@@ -292,6 +292,11 @@ def test_a_doubled_scheduler_sends_ticks_under_its_own_name(system: System) -> N
     assert system.children["beat-2"].state == "down"
 
 
+def test_a_second_scheduler_that_does_not_come_up_in_time_has_not_landed(system: System) -> None:
+    at_work = AtWork(system, window("beat_doubled") | {"for": "10ms"})
+    assert told(at_work.finish()) == [("beat", 0)]
+
+
 # --- the gateway and the database
 
 

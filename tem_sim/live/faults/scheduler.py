@@ -36,10 +36,12 @@ def beat_doubled(at: Infliction, fault: BeatDoubled) -> None:
         return "a second scheduler" if fault.more == 1 else f"{fault.more} more schedulers"
 
     def end() -> int:
+        # One that was still on its way up has sent nothing.
+        ticking = sum(stage.system.children[name].state == "up" for name in fault.names)
         for name in fault.names:
             stage.more_beats[name] -= 1
             if not stage.more_beats[name]:
                 stage.system.kill(name)
-        return fault.more
+        return ticking
 
     at.window(begin, end)
