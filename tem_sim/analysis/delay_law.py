@@ -17,6 +17,7 @@ import numpy as np
 from tem_sim.pipeline import decorrelated
 from tem_sim.pipeline.backoff import MAX_DELAY_S, Backoff, Decorrelated
 from tem_sim.pipeline.preset_pairs import Redrawn, Telescoped
+from tem_sim.pipeline.scaled import Scaled
 from tem_sim.pipeline.spread import Floored, Uniform
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class DelayLaw:
 
 def delay_law(policy: Policy, retry: int) -> DelayLaw | None:
     """Return the law of the delay before a retry over all rows, or None where the policy does not tell it."""
+    if isinstance(policy, Scaled):
+        law = delay_law(policy.policy, retry)
+        return None if law is None else law.stretched(policy.factor)
     if isinstance(policy, Backoff) and isinstance(policy.jitter, Decorrelated) and retry > 1:
         return _decorrelated(policy, policy.jitter.factor, retry)
     if policy.needs_previous and retry > 1:

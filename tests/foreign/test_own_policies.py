@@ -143,7 +143,7 @@ def test_a_scenario_is_saved_with_the_path_and_loads_again(own):
     own("backoff", FULL_JITTER)
     scenario = storm("own_pkg.backoff:policy")
     saved = scenario.resolved()
-    assert saved["pipeline"]["backoff"] == {"import": "own_pkg.backoff:policy", "args": {}}
+    assert saved["pipeline"]["backoff"] == {"import": "own_pkg.backoff:policy", "args": {}, "scale": 1.0}
     assert Scenario.model_validate(saved) == scenario
 
 
