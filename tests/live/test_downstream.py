@@ -124,7 +124,7 @@ def test_a_call_takes_the_time_that_it_takes_in_the_simulator(start: Any) -> Non
     assert [one["intended_s"] for one in handled] == pytest.approx(
         [model.service_time.quantile(uniform("service", n, 1)) for n in range(1, 6)]
     )
-    assert all(0 <= one["took_s"] - one["intended_s"] < 0.25 for one in handled)
+    assert all(0 <= one["took_s"] - one["intended_s"] < 2.0 for one in handled)
 
 
 def test_in_an_outage_every_call_is_refused_and_counted(start: Any) -> None:
