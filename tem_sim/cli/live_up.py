@@ -94,7 +94,8 @@ def up(
 def token(
     user: Annotated[int | None, typer.Option(min=1, metavar="N", help="The user whose token it is.")] = None,
     operator: Annotated[
-        bool, typer.Option("--operator", help="One that may see and replay every user's events, and submit for any user.")
+        bool,
+        typer.Option("--operator", help="One that may see and replay every user's events, and submit for any user."),
     ] = False,
     valid_for: Annotated[str, typer.Option(metavar="DURATION", help="How long it holds.")] = "24h",
     config: Annotated[
