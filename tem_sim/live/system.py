@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -73,7 +73,7 @@ class System:
         self.keep_folder = folder is not None
         self.folder = Path(tempfile.mkdtemp(prefix="tem-sim-live-")) if folder is None else folder
         durable = scenario.broker.durable if durable_redis is None else durable_redis
-        *three, redis_port = free_ports(4)
+        *three, redis_port = free_ports(4, besides=[] if ports is None else [*ports.model_dump().values()])
         self.redis = (
             OwnRedis(self.folder, redis_port, secrets.token_hex(16), durable=durable) if not redis_url else None
         )
@@ -232,9 +232,9 @@ class System:
             child = self.children[name]
             if self._closed.is_set() or child.held or child.pid is not None:
                 return
-            self._restart_at.pop(name, None)
             self.config.ready_file(name).unlink(missing_ok=True)
             child.start()
+            self._restart_at.pop(name, None)
             self.log.note("started", name=name, child_pid=child.pid)
 
     def pause(self, name: str) -> None:
@@ -265,13 +265,21 @@ class System:
     def _tend(self) -> None:
         """Start again what has died without being asked to, as a supervisor does."""
         while not self._closed.wait(TEND_EVERY_S):
-            with self._lock:
-                for name, child in self.children.items():
-                    if not child.held and child.found_dead() is not None:
-                        self._plan_restart(name, child)
-                due = [name for name, at in self._restart_at.items() if at <= time.monotonic()]
-                for name in due:
-                    self.start_node(name)
+            try:
+                with self._lock:
+                    self._tend_once()
+            except OSError as error:
+                # As of a machine that has no process or file left to give: next time there may be one.
+                self.log.note("tend_failed", error=f"{type(error).__name__}: {error}")
+                self._closed.wait(RESTART_AFTER_S)
+
+    def _tend_once(self) -> None:
+        for name, child in self.children.items():
+            if not child.held and child.found_dead() is not None:
+                self._plan_restart(name, child)
+        due = [name for name, at in self._restart_at.items() if at <= time.monotonic()]
+        for name in due:
+            self.start_node(name)
 
     def _plan_restart(self, name: str, child: Child) -> None:
         self.log.note("died", name=name, code=child.exit_code)
@@ -287,13 +295,13 @@ def _goes_with(name: str) -> str:
     return name.partition("-")[0] if name.startswith("beat") or name == REDIS else ""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return so many different ports of loopback that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
+def free_ports(count: int, besides: Collection[int | None] = ()) -> list[int]:
+    """Return so many different ports of loopback, none of `besides`, that nobody listens on at this moment."""
+    found = list[int]()
+    with ExitStack() as sockets:
+        while len(found) < count:
+            one = sockets.enter_context(socket.socket())
             one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+            if one.getsockname()[1] not in besides:
+                found.append(one.getsockname()[1])
+    return found

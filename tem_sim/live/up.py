@@ -141,7 +141,7 @@ def _curl(api_url: str, token: str) -> str:
 
 
 def _ports(wish: Wish) -> Ports:
-    free = free_ports(3)
+    free = free_ports(3, besides=[wish.api_port, wish.gateway_port])
     return Ports(api=wish.api_port or free[0], gateway=wish.gateway_port or free[1], downstream=free[2])
 
 

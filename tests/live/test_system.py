@@ -1,5 +1,6 @@
 """A live system's processes: started and ready, started again when they die, struck one at a time, gone at the end."""
 
+import errno
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 from test_children import lives
 
+from tem_sim.live.child import Child
 from tem_sim.live.config import HOST
 from tem_sim.live.logs import lines
 from tem_sim.live.system import System, SystemBrokeError, free_ports
@@ -142,6 +144,30 @@ def test_a_node_that_cannot_start_is_named_and_nothing_is_left_behind(tmp_path: 
             system.__enter__()
     assert not system.folder.exists()
     assert all(child.pid is None for child in system.children.values())
+
+
+def test_a_supervisor_that_cannot_start_a_process_tries_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    start = Child.start
+
+    def fails_once(child: Child) -> None:
+        tried.append(child.name)
+        if len(tried) == 1:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        start(child)
+
+    monkeypatch.setattr(Child, "start", fails_once)
+    os.kill(pid_of(system, "beat"), signal.SIGKILL)
+    assert eventually(lambda: len(tried) == 2)
+    system.wait_for(["beat"])
+    assert tried == ["beat", "beat"]
+    failed = [line["error"] for line in lines(system.config.log_file("system")) if line["event"] == "tend_failed"]
+    assert len(failed) == 1
+
+
+def test_free_ports_are_none_of_those_that_are_taken_in_thought() -> None:
+    taken = range(0, 2**16, 3)
+    assert not set(free_ports(20, besides=taken)) & set(taken)
 
 
 def test_free_ports_are_different_and_free() -> None:
