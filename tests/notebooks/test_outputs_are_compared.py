@@ -68,3 +68,14 @@ def test_a_picture_may_differ_by_rounding_and_by_no_more(compare: ModuleType) ->
     assert problems(compare, committed, notebook(result(image_png=picture(102)))) == []
     assert len(problems(compare, committed, notebook(result(image_png=picture(110))))) == 1
     assert len(problems(compare, committed, notebook(result(image_png=picture(100, size=21))))) == 1
+
+
+def live(*outputs: NotebookNode) -> NotebookNode:
+    return v4.new_notebook(cells=[v4.new_code_cell("# Differs each time: live.\nrun()", outputs=list(outputs))])
+
+
+def test_what_a_live_run_came_to_may_differ_and_what_it_is_may_not(compare: ModuleType) -> None:
+    committed = live(result(text_plain="5 inside", text_html="<b>5</b>"))
+    assert problems(compare, committed, live(result(text_plain="6 inside", text_html="<b>6</b>"))) == []
+    assert len(problems(compare, committed, live(result(text_plain="6 inside")))) == 1
+    assert len(problems(compare, committed, live())) == 1
