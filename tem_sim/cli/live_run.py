@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,11 +92,13 @@ def run(
     with live_errors():
         ground = Ground(time_scale, store, redis, pool)
         jobs = _jobs(files, seed, settings or [], ground, out)
+        if keep_logs:
+            refuse_all([problem for job in jobs for problem in _strangers(_logs_folder(job))])
 
         def make(job: Job, progress: Callable[[float, float], None] | None) -> Run:
             from tem_sim.live.run import run_live
 
-            logs = _logs_folder(job) if keep_logs else None
+            logs = _emptied(_logs_folder(job)) if keep_logs else None
             return run_live(job.scenario, job.seed, store=store, redis=redis, pool=pool, keep=logs, progress=progress)
 
         code = run_all(jobs, Options(as_json, plots, quiet, strict, traceback, mode="live"), make)
@@ -158,7 +160,17 @@ def _impossible(file: Path, scenario: Scenario, settings: Sequence[str], on: Gro
 
 
 def _logs_folder(job: Job) -> Path:
-    """Return where a run's logs are kept, empty: not in its folder, which is the run's alone."""
-    folder = job.folder.with_name(f"{job.folder.name}.logs")
+    """Return where a run's logs are kept: not in its folder, which is the run's alone."""
+    return job.folder.with_name(f"{job.folder.name}.logs")
+
+
+def _strangers(folder: Path) -> Iterator[str]:
+    """Yield a problem where a folder holds something else than an earlier run's logs, which would be lost."""
+    is_ours = (folder / "system.jsonl").is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    if folder.exists() and not is_ours:
+        yield f"--keep-logs: {folder} exists and holds no run's logs; choose another --out or empty it"
+
+
+def _emptied(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     return folder

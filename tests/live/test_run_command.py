@@ -233,6 +233,17 @@ def test_what_cannot_be_run_is_refused_before_anything_starts(
     assert told in result.stderr
 
 
+def test_a_folder_that_is_no_runs_logs_is_not_emptied_for_them(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", _never)
+    dear = here / "made.logs/dear.txt"
+    dear.parent.mkdir()
+    dear.write_text("kept")
+    result = CliRunner().invoke(app, ["live", "run", written(here, SMALL), "--out", "made", "--keep-logs"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "made.logs exists and holds no run's logs" in result.stderr
+    assert dear.read_text() == "kept"
+
+
 def test_without_a_redis_to_start_it_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(here))
     result = CliRunner().invoke(app, ["live", "run", written(here, SMALL)])
