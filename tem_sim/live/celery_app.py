@@ -33,7 +33,8 @@ TICK_EXPIRES_S = 5.0
 # How long a new process of a pool may take to connect to what it needs, which may be frozen, on a machine that is busy.
 # Celery kills one that takes longer, and the next one, and so on.
 CHILD_UP_WITHIN_S = 60.0
-# In all about 0.6 s: whoever sends has done its work already, and the sweep finds what nobody was woken for.
+# In all about 0.6 s where nobody listens, and up to 11 s where Redis is frozen, whose answer is waited for each time:
+# whoever sends has done its work already, and the sweep finds what nobody was woken for.
 PUBLISH_RETRIES = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.3}
 
 

@@ -114,7 +114,8 @@ LIVE: dict[str, Inflicted | Refused] = {
     ),
     "broker_frozen": Inflicted(
         broker.broker_frozen,
-        "SIGSTOP of the system's own Redis, and SIGCONT when it is over; clients give up after 2 s.",
+        "SIGSTOP of the system's own Redis, and SIGCONT when it is over; an answer is waited for 2 s, and a wake-up "
+        "is sent 4 times before it is given up, which takes up to 11 s.",
         (*_OWN_REDIS, refusals.clients_timeout),
     ),
     "queue_full": Refused(
