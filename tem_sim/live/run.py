@@ -106,14 +106,15 @@ def _system(
 ) -> System:
     """Make the system and its store; both end with `own`."""
     from tem_sim.live.faults.plan import needs_memory
-    from tem_sim.live.schema import migrate, own_schema
+    from tem_sim.live.schema import is_in_memory, migrate, own_schema
     from tem_sim.live.system import System
     from tem_sim.live.up import forget_keys, refuse_no_redis
+    from tem_sim.pipeline.store import parse_url
 
     if redis != "own":
         refuse_no_redis(redis)
-    # Without a URL it is a file in the system's own folder.
-    url = None if store is None else own.enter_context(own_schema(store, _folder(own)))
+    # What has no name is a file in the system's own folder, which goes also when this process is killed.
+    url = None if store is None or is_in_memory(parse_url(store)) else own.enter_context(own_schema(store))
     redis_url = None if redis == "own" else redis
     system = System(
         scenario,
@@ -132,10 +133,6 @@ def _system(
     if url is None:
         migrate(system.config.store_url)
     return system
-
-
-def _folder(own: ExitStack) -> Path:
-    return Path(own.enter_context(tempfile.TemporaryDirectory(prefix="tem-sim-live-")))
 
 
 def _kept_logs(system: System, keep: Path | None) -> Path:

@@ -52,11 +52,12 @@ def revert(url: str, to: str = "base") -> None:
 
 
 @contextmanager
-def own_schema(url: str, folder: Path) -> Iterator[str]:
+def own_schema(url: str, folder: Path | None = None) -> Iterator[str]:
     """Make a store for the block alone, with the tables in it; yield its URL.
 
     In a PostgreSQL database it is a schema, dropped at the end. On SQLite it is a file in `folder` where the URL names
-    none, which goes with its folder; a file that it names is kept, and must hold no pipeline's tables before.
+    none, which goes with its folder (a StoreError without one); a file that it names is kept, and must hold no
+    pipeline's tables before.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
@@ -65,8 +66,9 @@ def own_schema(url: str, folder: Path) -> Iterator[str]:
                 inside = own.enter_context(store.own_schema(parsed))
             yield _migrated(inside)
         return
-    if _is_in_memory(parsed):
-        parsed = parsed.set(database=str(folder / "store.db"))
+    if is_in_memory(parsed):
+        if folder is not None:
+            parsed = parsed.set(database=str(folder / "store.db"))
     elif _holds_tables(parsed):
         raise StoreError(f"store: {parsed!r} holds a pipeline's tables already; give a new file")
     yield _migrated(parsed)
@@ -91,7 +93,7 @@ def include(part: Any, name: str | None, kind: str, reflected: bool, compare_to:
 def _alone(url: str) -> Iterator[Connection]:
     """Open a transaction in which nobody else migrates the store."""
     parsed = parse_url(url)
-    if _is_in_memory(parsed):
+    if is_in_memory(parsed):
         raise StoreError(f"store: several processes share it, so it must be a file or a server (got {parsed!r})")
     engine = make_engine(parsed, poolclass=NullPool)
     try:
@@ -171,7 +173,8 @@ def _migrated(url: URL) -> str:
     return text
 
 
-def _is_in_memory(url: URL) -> bool:
+def is_in_memory(url: URL) -> bool:
+    """Whether a store's URL names no file and no server, so that no two processes can share it."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 

@@ -193,6 +193,7 @@ def test_killed_itself_it_leaves_no_schema_in_the_database(here: Path, postgresq
         process.communicate()
     assert eventually(lambda: not _has_schema(postgresql_server, schema.group()))
     assert eventually(lambda: not left(here))
+    assert eventually(lambda: not temporary(here))
 
 
 def _has_schema(server: Engine, schema: str) -> bool:
