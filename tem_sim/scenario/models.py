@@ -182,7 +182,7 @@ class Beat(Model):
     through: Literal["itself", "broker"] = Field(
         "itself",
         description="Who does the work of a tick: the scheduler, or a worker of a queue for it, as under Celery; ticks "
-        "are then missed while that worker has no connection to the broker.",
+        "then wait there, 5 s at most, while that worker has no connection to the broker.",
     )
     retry_floor_s: Off[PositiveDuration] = Field(
         None,

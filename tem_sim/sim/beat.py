@@ -17,6 +17,11 @@ from tem_sim.pipeline.tasks import (
 from tem_sim.sim.kernel import Node
 from tem_sim.sim.task_run import run_task
 
+# What a tick is worth that waits for its worker in the scheduler's queue: after this it is dropped, as live ones are.
+TICK_EXPIRES_S = 5.0
+# How often such a tick looks whether its worker is back.
+LOOK_EVERY_S = 0.02
+
 # A periodic task, run with a process's own view of the pipeline under that process's name.
 Task: TypeAlias = Callable[[Pipeline, str], int]
 
@@ -47,7 +52,8 @@ class Beat:
     late: dict[object, Lateness] = field(default_factory=dict)
     routed: dict[object, Callable[[Task], None]] = field(default_factory=dict)
     fires_missed_since_s: float | None = None
-    # Whether what a tick is for can be done at present.
+    # Whether a tick can be sent at present, and whether one that is sent reaches who does its work.
+    is_sent: Callable[[], bool] = lambda: True
     gets_through: Callable[[], bool] = lambda: True
     _ticks: int = 0
 
@@ -92,7 +98,7 @@ class Beat:
 
     def _fire(self, name: str, task: Task) -> int:
         """Do what a tick is for, or see to it that it will be done; return how many rows that has moved by now."""
-        if not self.gets_through():
+        if not self._is_taken():
             return 0
         for send in self.routed.values():
             send(task)
@@ -104,6 +110,16 @@ class Beat:
             self._beside(name, lambda: self._run_late(late_s, task))
             return 0
         return self._run_late(late_s, task)
+
+    def _is_taken(self) -> bool:
+        """Wait, as a message in a queue does, for who does the work; return whether anybody came for it in time."""
+        kernel = self.node.kernel
+        until = kernel.now + TICK_EXPIRES_S
+        while self.is_sent() and not self.gets_through():
+            if kernel.now >= until:
+                return False
+            kernel.sleep(LOOK_EVERY_S)
+        return self.is_sent()
 
     def _beside(self, name: str, tick: Callable[[], int]) -> None:
         """Let a tick run beside others, in a thread with a name of its own."""

@@ -193,6 +193,7 @@ class World:
             relay_every_s=model.relay_every_s,
             phase_s=phase_s,
             retry_floor_s=model.retry_floor_s,
+            is_sent=lambda: model.through == "itself" or self.broker.up,
             gets_through=lambda: model.through == "itself" or self.broker.reaches(self.maintenance),
         )
 

@@ -274,6 +274,20 @@ def test_ticks_that_go_through_the_broker_wait_until_its_worker_is_back(through:
     assert retried_s.min() == pytest.approx(first_after_s, abs=0.55)
 
 
+@pytest.mark.parametrize(("every", "at_s"), [("7s", 16.0), ("12s", 24.0)])
+def test_a_tick_that_is_sent_meanwhile_is_done_as_soon_as_its_worker_is_back(every: str, at_s: float) -> None:
+    """Redis is back at 13 s, and who does the work at 16 s: a tick at 14 s waits, one at 12 s could not be sent."""
+    done = measured(
+        broker={"behaves_like": "celery-5.7"},
+        beat={"through": "broker", "retry_every": every},
+        pipeline={**QUIET, "backoff": {"growth": "fixed", "base": "8s", "jitter": "none"}},
+        handler={**lasting(0.01), "fail_first": 1},
+        faults=[{"kind": "broker_restart", "at": "10s", "for": "3s"}],
+    )
+    retried_s = done.transitions.loc[done.transitions["cause"] == "retry", "at_s"]
+    assert retried_s.min() == pytest.approx(at_s, abs=0.1)
+
+
 def test_what_is_published_before_the_subscriber_is_back_reaches_nobody_and_nobody_is_told() -> None:
     # "redis pub/sub across restart": receivers 1 before, 0 during, 1 after; messages 5-9 lost; 0 errors.
     done = measured(
