@@ -34,6 +34,8 @@ SEED_OFFSET = 10_000
 SLICES, SERVICE_SLICES = 50, 200
 # Points of a distribution's quantiles that one slice of it is the mean of.
 POINTS = 20
+# A burst is over within a moment: samples of fewer than this are put together with those under a light load.
+ENOUGH = 100
 # When a worker is killed to see how long it takes to start, under a load that is the same for every scenario.
 STARTS_AT_S = (2.0, 10.0, 18.0)
 LIGHT_LOAD = {"kind": "poisson", "rate": 5.0, "from": 0.5}
@@ -128,12 +130,17 @@ def calibrate(
         if starts:
             struck = with_starts(calm, starts)
             again = run_live(struck, seed, keep=logs / "starts", progress=_told(progress, "worker starts"), **options)
-            light = measured(logs / "starts", again)
-            samples |= {"startup": light["startup"], "hop": light["hop"]}
+            samples = _completed(samples, measured(logs / "starts", again))
     about = {SCALE: f"{time_scale:g}", "on": datetime.now(UTC).strftime("%Y-%m-%d"), "with": f"{run.store}, {pool}"}
     wanted = ("python", "celery", "redis", run.store)
     about |= {name: run.versions[name] for name in wanted if name in run.versions}
     return Calibration(scenario.name, seed, samples, fragment(calm, samples), about)
+
+
+def _completed(samples: Mapping[str, Sample], light: Mapping[str, Sample]) -> dict[str, Sample]:
+    """Return the samples with what only the run under a light load tells, and with all of it where they are few."""
+    few = {name: one.plus(light[name]) for name, one in samples.items() if one.n < ENOUGH}
+    return {**samples, **few, "startup": light["startup"], "hop": light["hop"]}
 
 
 def time_scale_of(text: str) -> float | None:

@@ -39,9 +39,13 @@ class Sample:
     @staticmethod
     def of(values_s: Sequence[float], weights: Sequence[float] | None = None) -> Sample:
         """Make a sample; without weights each value stands for itself. What is no finite number is left out."""
-        pairs = sorted(zip(values_s, weights or [1.0] * len(values_s), strict=True))
+        pairs = sorted(zip(values_s, [1.0] * len(values_s) if weights is None else weights, strict=True))
         kept = [(value, weight) for value, weight in pairs if math.isfinite(value)]
         return Sample(tuple(value for value, _ in kept), tuple(weight for _, weight in kept))
+
+    def plus(self, other: Sample) -> Sample:
+        """Return both together."""
+        return Sample.of((*self.values_s, *other.values_s), (*self.weights, *other.weights))
 
     @property
     def n(self) -> int:

@@ -80,6 +80,12 @@ def test_a_value_counts_as_often_as_it_stands_for():
     assert sample.slices_s(10) == pytest.approx((*[1.0] * 9, 3.0))
 
 
+def test_samples_are_put_together_with_their_weights():
+    both = Sample.of([1.0], [3.0]).plus(Sample.of([5.0]))
+    assert (both.n, both.mean_s) == (4, 2.0)
+    assert Sample.of([]).plus(Sample.of([])).n == 0
+
+
 def test_nothing_has_no_mean():
     nothing = Sample.of([math.nan])
     assert (nothing.n, math.isnan(nothing.mean_s), math.isnan(nothing.quantile_s(0.5))) == (0, True, True)
