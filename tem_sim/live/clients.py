@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tem_sim.collect import Delivery
 from tem_sim.live.client import Client, Seen
+from tem_sim.live.descriptors import allow_files
 from tem_sim.live.tokens import issue
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ DIALLING = 32
 OPEN_TIMEOUT_S = 10.0
 # How often a client that does not read looks whether its socket is still there.
 LOOK_EVERY_S = 0.1
+# Files that are open besides their sockets.
+OTHER_FILES = 256
 
 
 class Clients:
@@ -53,7 +55,7 @@ class Clients:
 
     async def connect(self) -> None:
         """Connect those who are online at the start; their sessions begin with `begin`."""
-        _allow_files(self._model.count)
+        allow_files(self._model.count + OTHER_FILES)
         self._loop = asyncio.get_running_loop()
         dialling = asyncio.Semaphore(DIALLING)
         online = [client for client in self._clients.values() if self._starts_online(client)]
@@ -280,12 +282,3 @@ class Clients:
             return sum(act(client) for client in clients)
 
         return asyncio.run_coroutine_threadsafe(act_on_all(), loop).result()
-
-
-def _allow_files(count: int) -> None:
-    """Raise the limit of open files, as far as this process may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 256
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

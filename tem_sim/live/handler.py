@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import select
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tem_sim.live.config import HOST
+from tem_sim.live.descriptors import has_news
 from tem_sim.live.ids import MAX_ID
 from tem_sim.scenario.downstream import AWAY, Outage, Overload, Refused
 from tem_sim.scenario.faults.workload import HugeEvents
@@ -132,7 +132,7 @@ class DownstreamHandler:
     def _connection(self) -> socket.socket:
         """Return this thread's connection, a new one where there is none or the downstream has closed it since."""
         connection: socket.socket | None = getattr(self._mine, "socket", None)
-        if connection is not None and not _is_stale(connection):
+        if connection is not None and not has_news(connection.fileno()):
             return connection
         self._hang_up()
         try:
@@ -149,10 +149,3 @@ class DownstreamHandler:
             self._mine.stream.close()
             self._mine.socket.close()
             self._mine.socket = None
-
-
-def _is_stale(connection: socket.socket) -> bool:
-    """Whether there is something to read where nothing was asked: that the other end is gone."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))

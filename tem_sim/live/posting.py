@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import select
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+from tem_sim.live.descriptors import has_news
 
 # What goes wrong with a request that is not answered.
 FAILURES = (OSError, http.client.HTTPException)
@@ -64,16 +65,9 @@ class Poster:
         if connection is None:
             connection = http.client.HTTPConnection(*self._address, timeout=self._timeout_s)
             self._mine.connection = connection
-        if connection.sock is not None and _has_news(connection.sock.fileno()):
+        if connection.sock is not None and has_news(connection.sock.fileno()):
             connection.close()
         return connection
-
-
-def _has_news(descriptor: int) -> bool:
-    """Whether there is something to read where nothing was asked: that the other end is gone."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _parsed(body: bytes) -> Any:

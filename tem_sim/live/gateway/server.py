@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from tem_sim.live.config import HOST
+from tem_sim.live.descriptors import allow_files
 from tem_sim.live.gateway import protocol
 from tem_sim.live.gateway.connection import Connection
 from tem_sim.live.gateway.hub import Hub
@@ -72,7 +72,7 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve while the block runs; whatever part breaks ends the block with its error."""
-        _allow_files(self._limits.sockets + OTHER_FILES)
+        allow_files(self._limits.sockets + OTHER_FILES)
         subscription = Subscription(self._config, self._log, self._received, self._resubscribed)
         async with self._listening() as server, asyncio.TaskGroup() as group:
             tasks = [
@@ -265,13 +265,6 @@ def _same_machine(url: str) -> list[str]:
     """Return the origins of the API's own pages, by number and by name."""
     parts = urlsplit(url)
     return [f"{parts.scheme}://{name}:{parts.port}" for name in (HOST, "localhost")]
-
-
-def _allow_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _quiet_logger() -> logging.Logger:
