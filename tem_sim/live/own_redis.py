@@ -41,8 +41,9 @@ def redis_server() -> str:
 class OwnRedis:
     """The files of one Redis server, and how to start it.
 
-    With `durable` every write is in an append-only file before it is answered: SIGKILL loses nothing of it, since what
-    is written is the kernel's. Only a crash of the machine could lose the last second.
+    With `durable` what it is told goes to an append-only file before it is answered, and what is written is the
+    kernel's: SIGKILL loses nothing of it. But while a sync of the file goes on, Redis puts its writes off, for up to
+    2 s; a SIGKILL then loses them.
     """
 
     def __init__(self, folder: Path, port: int, password: str, *, durable: bool) -> None:
