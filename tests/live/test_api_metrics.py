@@ -87,6 +87,14 @@ def test_requests_are_counted_by_route_and_code_and_strange_ones_together(api):
     assert told["tem_api_requests_in_progress",] == 1
 
 
+def test_who_is_sent_elsewhere_for_a_slash_too_many_makes_no_series(api):
+    for number in range(1, 4):
+        assert api.get(f"/events/{number}/").status_code == 307
+    told = scrape(api)
+    assert told["tem_api_requests_total", "307", "GET", "unmatched"] == 3
+    assert {key[-1] for key in told if key[0] == "tem_api_request_duration_seconds_count"} <= {"unmatched", "/metrics"}
+
+
 def test_wake_ups_that_wait_are_counted(api):
     before = scrape(api)["tem_queue_length", "processing_queue"]
     for key in "abc":

@@ -84,7 +84,7 @@ class Watching:
     def _note(self, scope: MutableMapping[str, Any], facts: Facts) -> None:
         took_s = time.perf_counter() - facts.began
         # By what was asked for, not by how: else anybody could make as many series as he likes.
-        unnamed = scope["path"] if facts.status < 400 else "unmatched"
+        unnamed = scope["path"] if facts.status < 300 else "unmatched"
         route = getattr(scope.get("route"), "path", unnamed)
         method = scope["method"] if scope["method"] in {"GET", "POST"} else "other"
         self._metrics.count(method, route, facts.status, took_s)
