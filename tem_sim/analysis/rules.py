@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tem_sim.scenario.distributions import Constant
+
 if TYPE_CHECKING:
     from tem_sim.frames import Run
     from tem_sim.pipeline.settings import Settings
@@ -54,8 +56,19 @@ def rules(run: Run) -> Rules:
         service_s=scenario.handler.service_time.mean_s,
         fail_s=scenario.handler.fail_time_s,
         slack_s=0.0 if simulated else LIVE_SLACK_S,
-        stale_s=0.0 if simulated else LIVE_STALE_S,
+        stale_s=_stale_s(scenario) if simulated else LIVE_STALE_S,
     )
+
+
+def _stale_s(scenario: Scenario) -> float:
+    """Return how much longer one simulated transaction may take than another: it writes the time at which it was begun.
+
+    Where a transaction is one instant, and its latency comes before it.
+    """
+    store = scenario.store
+    if store.interleave != "transaction" or isinstance(store.latency_s, Constant):
+        return 0.0
+    return store.latency_s.quantile(1 - 2.0**-53)
 
 
 def _slots(scenario: Scenario) -> int:

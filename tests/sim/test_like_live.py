@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sim_worlds import burst, run
 
+from tem_sim.checks.registry import run_checks
+
 
 @pytest.mark.parametrize(("up", "first_s"), [(True, 2.0), (False, 30.0)])
 def test_workers_may_be_up_when_the_run_begins(up: bool, first_s: float) -> None:
@@ -47,3 +49,22 @@ def test_what_is_refused_midway_is_counted_as_lost() -> None:
     first = found.wakeups[found.wakeups["task"] == "request"].iloc[0]
     assert (first["sent"], 15 < first["lost"] < 25) == (40, True)
     assert (found.events["status"] == "PROCESSED").all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_transaction_that_takes_longer_than_others_writes_an_older_time_and_breaks_no_rule(seed: int) -> None:
+    """As measured, most take a moment and some wait for a lock: a claim may be begun before a tick, and done after it."""
+    found = run(
+        seed=seed,
+        arrivals=burst(200),
+        store={"latency": {"kind": "empirical", "values": [*[0.0005] * 40, 0.02, 0.2]}},
+        faults=[{"kind": "outage", "at": "0s", "for": "10s"}],
+        beat={"retry_every": "100ms"},
+        workers={"concurrency": 4},
+    )
+    (early,) = run_checks(found, ["no_early_claim"])
+    assert early.verdict == "true"
+    retried = found.transitions[found.transitions["cause"] == "retry"].merge(
+        found.attempts.assign(attempt_no=found.attempts["attempt_no"] - 1), on=["event_id", "attempt_no"]
+    )
+    assert (retried["claimed_s"] < retried["at_s"]).any()
