@@ -53,7 +53,7 @@ def test_what_is_refused_midway_is_counted_as_lost() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_transaction_that_takes_longer_than_others_writes_an_older_time_and_breaks_no_rule(seed: int) -> None:
-    """As measured, most take a moment and some wait for a lock: a claim may be begun before a tick, and done after it."""
+    """As measured, most take a moment and some wait for a lock: a claim may begin before a tick, and end after it."""
     found = run(
         seed=seed,
         arrivals=burst(200),
