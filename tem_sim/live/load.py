@@ -98,6 +98,8 @@ class LoadGenerator:
             # Faults may add to it, and double clicks are still to come.
             await asyncio.Event().wait()
         finally:
+            for request in self._requests:
+                request.cancel()
             self._http.close()
 
     def _poster(self) -> Poster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,6 +114,27 @@ def test_who_is_never_answered_gives_up(tmp_path: Path, api_redis: RedisServer) 
     world.play()
     assert world.load.submissions(world.stored())["submissions_rejected"] == 17
     assert {line["tries"] for line in world.posted()} == {1, 2, 3}
+
+
+@pytest.mark.usefixtures("retrying_soon")
+def test_who_is_still_waiting_for_an_answer_when_the_load_ends_asks_no_more(
+    tmp_path: Path, api_redis: RedisServer
+) -> None:
+    world, wrong = World(tmp_path, api_redis), list[dict[str, Any]]()
+
+    async def story() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, about: wrong.append(about))
+        posting = world.load.begin()
+        await asyncio.sleep(0.8)
+        posting.cancel()
+        with suppress(asyncio.CancelledError):
+            await posting
+        await asyncio.sleep(0.3)
+        gc.collect()
+
+    asyncio.run(story())
+    assert len(world.posted()) > 12
+    assert wrong == []
 
 
 def test_who_is_told_to_wait_since_too_much_waits_comes_back(tmp_path: Path, api_redis: RedisServer) -> None:
