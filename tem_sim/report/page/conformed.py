@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tem_sim.analysis.conformance import COMPARED, conformance, counted, course_of, overlay
+from tem_sim.checks.verdict import count
 from tem_sim.plots.conformance import conformance_timelines
 from tem_sim.report.numbers import value_text
 from tem_sim.report.page.blocks import Html, paragraphs, table
@@ -105,13 +106,17 @@ def _number(value: Any) -> float:
 def _said(found: pd.DataFrame, document: Mapping[str, Any] | None) -> list[str]:
     counts = counted(found)
     simulated, live = int(found["n"].max()), int(found["runs"].max())
-    sentences = [
+    verdict = (
         f"{counts['inside']} of {len(found)} metrics are where {simulated} simulated runs predict them, "
-        f"{counts['outside']} are not, {counts['unknown']} cannot be told; {live} live runs.",
+        f"{counts['outside']} are not, {counts['unknown']} cannot be told; {count(live, 'live run')}."
+    )
+    if document is not None:
+        return [verdict, *(str(note).replace("`", "") for note in document.get("notes", []))]
+    return [
+        verdict,
         f"An interval holds one more run with a probability of {_number(found['coverage'].max()):.1%}, if the "
         "simulation is right; the verdict is on the median of the live runs.",
     ]
-    return sentences if document is None else [*sentences, *map(str, document.get("notes", []))]
 
 
 def _peaks(found: pd.DataFrame) -> str:
