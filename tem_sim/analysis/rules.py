@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 ROUNDING_S = 1e-6
 # Where the pipeline ran for real: what starting a process takes, and a machine that is busy with others.
 LIVE_SLACK_S = 5.0
-# There the clock is read before a transaction begins, which may then wait for others: on SQLite up to so long.
+# There the clock is read before a transaction begins. On SQLite it may then wait for others up to so long, and on any
+# store while a fault holds the locks; on PostgreSQL rows that are locked are skipped.
 LIVE_STALE_S = 30.0
 
 
@@ -56,7 +57,7 @@ def rules(run: Run) -> Rules:
         service_s=scenario.handler.service_time.mean_s,
         fail_s=scenario.handler.fail_time_s,
         slack_s=0.0 if simulated else LIVE_SLACK_S,
-        stale_s=_stale_s(scenario) if simulated else LIVE_STALE_S,
+        stale_s=_stale_s(scenario) if simulated else _live_stale_s(run),
     )
 
 
@@ -69,6 +70,11 @@ def _stale_s(scenario: Scenario) -> float:
     if store.interleave != "transaction" or isinstance(store.latency_s, Constant):
         return 0.0
     return store.latency_s.quantile(1 - 2.0**-53)
+
+
+def _live_stale_s(run: Run) -> float:
+    waits = run.store == "sqlite" or any(fault.kind == "database_locked" for fault in run.scenario.faults)
+    return LIVE_STALE_S if waits else LIVE_SLACK_S
 
 
 def _slots(scenario: Scenario) -> int:

@@ -40,6 +40,12 @@ def test_a_claim_dated_within_the_attempt_before_it_does_not_overlap_it() -> Non
     assert judged(told.run(), "single_lease").verdict == "false"
 
 
+def test_where_nothing_waits_for_locks_no_claim_is_dated_long_before_its_transaction() -> None:
+    told = story().event(1).claim(1.0).error(11.5, 0.1).retry(11.65).claim(3.0, "worker-2").ok(12.0).story
+    assert judged(live(told), "single_lease").verdict == "true"
+    assert judged(replace(live(told), store="postgresql"), "single_lease").verdict == "false"
+
+
 def test_a_row_is_stuck_a_little_later_than_in_a_simulated_run() -> None:
     told = story().event(1).claim(1.0).story
     assert judged(told.run(73.0), "liveness").verdict == "false"
