@@ -17,13 +17,20 @@ from benchmarks.celery_twin.schedule import Faults, scenario
 from tem_sim.scenario.loader import overridden
 
 ROOT = Path(__file__).parents[2]
-# Waits of at most 2 s, and a sweep soon after: the same comparison in less time.
-SHORT = ("pipeline.backoff.args.retry_backoff_max=2", "pipeline.sweep_after=2s", "workers.count=2")
+# The same comparison in less time: waits of 1 or 2 s, and a sweep soon after.
+SHORT = (
+    "pipeline.backoff.args.retry_backoff_max=2",
+    "pipeline.backoff.args.retry_jitter=false",
+    "pipeline.sweep_after=2s",
+    "beat.rescue_every=1s",
+    "workers.count=2",
+)
 
 
 @pytest.fixture(autouse=True)
-def _redis(tmp_path: Path) -> None:
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_redis_server(tmp_path)
+    monkeypatch.setattr(twin, "BACK_WITHIN_S", 5.0)
 
 
 def both(events: int, faults: Faults) -> tuple[Outcome, Outcome]:
@@ -36,14 +43,14 @@ def both(events: int, faults: Faults) -> tuple[Outcome, Outcome]:
 
 
 def test_without_faults_neither_loses_or_doubles_anything() -> None:
-    for one in both(20, Faults.NONE):
-        assert one.accepted == 20
+    for one in both(10, Faults.NONE):
+        assert one.accepted == 10
         assert (one.lost, one.in_flight, one.doubled, one.untold, one.told_twice) == (0, 0, 0, 0, 0), one
 
 
 def test_a_redis_that_forgets_loses_events_of_the_twin_and_none_of_ours() -> None:
-    theirs, own = both(60, Faults.RESTART)
-    assert own.accepted == theirs.accepted == 60
+    theirs, own = both(50, Faults.RESTART)
+    assert own.accepted == theirs.accepted == 50
     assert theirs.lost > 0, theirs
     assert (own.lost, own.in_flight, own.untold, own.told_twice) == (0, 0, 0, 0), own
 
