@@ -15,8 +15,8 @@ from tem_sim.scenario.loader import load, loads
 # One process runs them all, so that each command is run once.
 pytestmark = pytest.mark.xdist_group("docs")
 
-# Runs until it is told to stop; the tests of live systems start and stop it.
-UNENDING = "tem-sim live up"
+# They run until they are told to stop, or for minutes; tests of their own run them in small.
+TOO_LONG = ("tem-sim live up", "tem-sim live calibrate", "tem-sim live conform", "tem-sim report reports/live_")
 # What a block of settings needs besides to be a scenario.
 LEAST = "scenario: fragment\n"
 LEAST_ARRIVALS = "arrivals: {kind: burst, events: 1}\n"
@@ -46,7 +46,7 @@ def test_each_plain_command_succeeds(page: Path, shell: Shell) -> None:
     shell.put_files(page)
     for block in blocks(page, "sh"):
         for line in block.text.splitlines():
-            if line.startswith("tem-sim ") and not line.startswith(UNENDING):
+            if line.startswith("tem-sim ") and not line.startswith(TOO_LONG):
                 said, code = shell.run(Command(block, line, ""))
                 assert code == 0, f"{block}: `{line}` ends with {code}:\n{said}"
 
