@@ -50,6 +50,9 @@ def calibrate(
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="The seed. [default: far from all that are compared]")
     ] = None,
+    starts: Annotated[
+        int, typer.Option(min=0, max=3, metavar="N", help="How often a worker is started to see how long it takes.")
+    ] = 3,
     settings: Settings = None,
     store: Store = None,
     redis: Redis = "own",
@@ -74,7 +77,16 @@ def calibrate(
         scenario = _scenario(file, settings or [])
         out = Path("reports") / scenario.name / "calibration.yaml" if out is None else out
         with _told(scenario.name, as_json) as tell:
-            found = measure(scenario, seed, time_scale=time_scale, store=store, redis=redis, pool=pool, progress=tell)
+            found = measure(
+                scenario,
+                seed,
+                time_scale=time_scale,
+                store=store,
+                redis=redis,
+                pool=pool,
+                starts=starts,
+                progress=tell,
+            )
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(found.yaml(), encoding="utf-8")
         if as_json:

@@ -40,7 +40,7 @@ SEEDS = range(1, 40)
 # Without faults, and with a gateway that takes its time: of what is compared, one thing must show it.
 CALM = changed_by(
     MODEL,
-    {"faults": [], "beat": {"relay_every": "20ms"}, "handler": {"service_time": {"kind": "constant", "value": "50ms"}}},
+    {"faults": [], "beat": {"relay_every": "50ms"}, "handler": {"service_time": {"kind": "constant", "value": "50ms"}}},
 )
 SLOW = changed_by(CALM, {"users": {"latency": "200ms"}})
 
