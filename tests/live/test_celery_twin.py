@@ -42,6 +42,7 @@ def both(events: int, faults: Faults) -> tuple[Outcome, Outcome]:
         return judged(theirs.result(), play, variant="twin", wall_s=0), own
 
 
+@pytest.mark.slow
 def test_without_faults_neither_loses_or_doubles_anything() -> None:
     for one in both(10, Faults.NONE):
         assert one.accepted == 10
@@ -106,6 +107,7 @@ def left(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_or_killed_it_leaves_no_process_and_no_file(
     running: subprocess.Popen[bytes], number: signal.Signals, tmp_path: Path

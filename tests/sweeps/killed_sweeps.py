@@ -31,7 +31,7 @@ def main(file: str, out: str, log: str) -> None:
         if not child:
             live(life, file, out, log)
         if life < len(KILLS):
-            wait_for(log, f"begun {life} ", KILLS[life])
+            wait_for(log, f"begun {life} ", KILLS[life], child)
             time.sleep(chance.uniform(0.0, LONGEST_S))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -40,10 +40,12 @@ def main(file: str, out: str, log: str) -> None:
             sys.exit(os.waitstatus_to_exitcode(status))
 
 
-def wait_for(log: str, beginning: str, lines: int) -> None:
-    """Wait until the log has so many lines that begin like this."""
+def wait_for(log: str, beginning: str, lines: int, child: int) -> None:
+    """Wait until the log has so many lines that begin like this, or their writer has ended: it may find all done."""
     path = Path(log)
     while lines and (not path.exists() or path.read_text(encoding="utf-8").count(beginning) < lines):
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
         time.sleep(0.005)
 
 
