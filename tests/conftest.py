@@ -6,6 +6,8 @@ Its presence also puts this folder on the import path, so that tests share build
 import gc
 import itertools
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,10 @@ IN_CI = os.environ.get("CI") == "true"
 # Commands say more in a step of a GitHub workflow; the tests of that say so themselves.
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
     os.environ.pop(_name, None)
+
+# What a shell starts in the background ignores Ctrl-C, and so do its children; the tests press it on theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is no place for deadlines; and what CI runs must not depend on the day's luck.
 hypothesis.settings.register_profile("home", deadline=None)
