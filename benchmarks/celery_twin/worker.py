@@ -46,7 +46,6 @@ def make_app(config: LiveConfig, process: Process | None = None) -> Celery:
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_connection_retry_delay=0.5,
         broker_transport_options={
             "global_keyprefix": f"{config.name}:",
             "socket_timeout": SOCKET_TIMEOUT_S,

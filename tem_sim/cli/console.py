@@ -59,6 +59,13 @@ def load_all(
     return loaded, problems
 
 
+def load_one(file: Path, settings: Sequence[str]) -> Scenario:
+    """Load a scenario file; tell every problem of it and exit with 2, if there are any."""
+    loaded, problems = load_all([file], settings)
+    refuse_all(problems)
+    return loaded[0][1]
+
+
 def refuse_all(problems: Sequence[Problem | str]) -> None:
     """Tell every problem at once and exit with 2, if there are any."""
     if problems:

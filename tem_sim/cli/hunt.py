@@ -16,9 +16,8 @@ from tem_sim.cli.console import (
     AsJson,
     Settings,
     complain,
-    load_all,
+    load_one,
     print_facts,
-    refuse_all,
     usage_errors,
     write_json,
 )
@@ -70,7 +69,7 @@ def hunt(
 
     with usage_errors():
         budget_s = _told("--budget", lambda: argument(positive_duration_s, "budget", budget))
-        scenario = _scenario(file, settings or [])
+        scenario = load_one(file, settings or [])
         goal = _goal(scenario, check or [], objective, thresholds)
         with _line(sys.stderr.isatty()) as progress:
             made = hunted(scenario, goal, budget_s=budget_s, tries=tries, seed=seed, jobs=jobs, progress=progress)
@@ -78,12 +77,6 @@ def hunt(
         found = None if made.finding is None else write(made, out or FOLDER, repeat)
         _answer(made, found, repeat, as_json)
     raise typer.Exit(made.exit_code)
-
-
-def _scenario(file: Path, settings: Sequence[str]) -> Scenario:
-    loaded, problems = load_all([file], settings)
-    refuse_all(problems)
-    return loaded[0][1]
 
 
 def _goal(scenario: Scenario, checks: Sequence[str], objective: str | None, thresholds: bool) -> Goal:

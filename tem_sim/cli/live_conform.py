@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +20,8 @@ from tem_sim.cli.console import (
     Jobs,
     Settings,
     complain,
-    load_all,
+    load_one,
     print_facts,
-    refuse_all,
     usage_errors,
     write,
     write_json,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tem_sim.conformance.conform import Conformance
     from tem_sim.live.calibrate import Calibration
     from tem_sim.report.document import Document
-    from tem_sim.scenario.models import Scenario
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The scenario.", show_default=False)]
 EXIT_CODES = {"CONFORMS": OK, "DEVIATES": FALSE, "INCONCLUSIVE": INCONCLUSIVE}
@@ -74,7 +72,7 @@ def calibrate(
     with _errors():
         from tem_sim.live.calibrate import calibrate as measure
 
-        scenario = _scenario(file, settings or [])
+        scenario = load_one(file, settings or [])
         out = Path("reports") / scenario.name / "calibration.yaml" if out is None else out
         with _told(scenario.name, as_json) as tell:
             found = measure(
@@ -129,7 +127,7 @@ def conform(
         from tem_sim.conformance.conform import conform as compare
         from tem_sim.conformance.document import refuse_stranger
 
-        scenario = _scenario(file, settings or [])
+        scenario = load_one(file, settings or [])
         out = Path("reports") / scenario.name / "conformance" if out is None else out
         refuse_stranger(out)
         with _told(scenario.name, as_json) as tell:
@@ -194,12 +192,6 @@ def _calibration_document(found: Calibration, out: Path) -> Document:
         "fragment": found.fragment,
         "file": str(out),
     }
-
-
-def _scenario(file: Path, settings: Sequence[str]) -> Scenario:
-    loaded, problems = load_all([file], settings)
-    refuse_all(problems)
-    return loaded[0][1]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tem_sim.cli.console import AsJson, Settings, load_all, print_facts, refuse_all, write, write_json
+from tem_sim.cli.console import AsJson, Settings, load_one, print_facts, refuse_all, write, write_json
 from tem_sim.cli.live_console import live_errors
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def _loaded(file: Path | None, settings: Sequence[str]) -> Scenario:
     from tem_sim.scenario.loader import loads
 
     if file is not None:
-        loaded, problems = load_all([file], settings)
-        refuse_all(problems)
-        return loaded[0][1]
+        return load_one(file, settings)
     try:
         return loads(DEFAULT, settings, file="--set")
     except ScenarioError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +16,7 @@ from tem_sim.cli.console import (
     Jobs,
     Settings,
     complain,
-    load_all,
-    refuse_all,
+    load_one,
     usage_errors,
     write,
     write_json,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tem_sim.analysis.result import Result
-    from tem_sim.scenario.models import Scenario
 
 study = typer.Typer(
     name="study",
@@ -152,9 +150,7 @@ def bakeoff(
     from tem_sim.studies.bakeoff import bakeoff as race
 
     with _asked(), steps("runs", sys.stderr.isatty()) as tell:
-        found = race(
-            _scenario(file, settings or []), policies, seeds, max_retries=max_retries, jobs=jobs, progress=tell
-        )
+        found = race(load_one(file, settings or []), policies, seeds, max_retries=max_retries, jobs=jobs, progress=tell)
         _answer(found, as_json, out, lambda figure: pareto(found.table, figure.add_subplot()))
 
 
@@ -173,7 +169,7 @@ def mitigations(
     from tem_sim.studies.mitigations import mitigations as bench
 
     with _asked(), steps("runs", sys.stderr.isatty()) as tell:
-        found = bench(_scenario(file, settings or []), seeds, jobs=jobs, progress=tell)
+        found = bench(load_one(file, settings or []), seeds, jobs=jobs, progress=tell)
         _answer(found, as_json, out, lambda figure: mitigation_effects(found.table, figure))
 
 
@@ -199,7 +195,7 @@ def metastability(
 
     with _asked(), steps("runs", sys.stderr.isatty()) as tell:
         lengths = [argument(positive_duration_s, "--length", one) for one in length] if length else OUTAGES_S
-        found = mapped(_scenario(file, settings or []), load or LOADS, lengths, seeds, jobs=jobs, progress=tell)
+        found = mapped(load_one(file, settings or []), load or LOADS, lengths, seeds, jobs=jobs, progress=tell)
         _answer(found, as_json, out, lambda figure: collapse_map(found.table, figure.add_subplot()))
 
 
@@ -234,7 +230,7 @@ def stale_reads(
     from tem_sim.studies.stale_reads import stale_reads as compared
 
     with _asked(), steps("runs", sys.stderr.isatty()) as tell:
-        base = None if file is None else _scenario(file, settings or [])
+        base = None if file is None else load_one(file, settings or [])
         levels, lengths = isolation or ISOLATIONS, calls or CALLS
         found = compared(base, guard or GUARDS, levels, lengths, seeds, jobs=jobs, progress=tell)
         _answer(found, as_json, out, lambda figure: guards_compared(found.table, figure))
@@ -249,12 +245,6 @@ def stale_reads(
 
 
 # --- what they share
-
-
-def _scenario(file: Path, settings: Sequence[str]) -> Scenario:
-    loaded, problems = load_all([file], settings)
-    refuse_all(problems)
-    return loaded[0][1]
 
 
 @contextmanager

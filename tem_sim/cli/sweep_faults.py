@@ -15,7 +15,7 @@ from tem_sim.cli.console import (
     Jobs,
     Settings,
     complain,
-    load_all,
+    load_one,
     print_facts,
     refuse_all,
     usage_errors,
@@ -61,7 +61,7 @@ def sweep_faults(
     if resume and force:
         refuse_all(["sweep-faults: --resume goes on and --force begins anew; choose one"])
     with usage_errors():
-        scenario = _scenario(file, settings or [])
+        scenario = load_one(file, settings or [])
         path = out if out is not None else _default(scenario)
         made = _done(scenario, pairs, seed, at or [], path, resume, force, jobs)
         words = ["tem-sim", "sweep-faults", str(file), *(word for one in settings or [] for word in ("--set", one))]
@@ -70,12 +70,6 @@ def sweep_faults(
         words += ["--out", str(path)] if path != _default(scenario) else []
         _tell(made, path, words, as_json)
     raise typer.Exit(made.exit_code)
-
-
-def _scenario(file: Path, settings: list[str]) -> Scenario:
-    loaded, problems = load_all([file], settings)
-    refuse_all(problems)
-    return loaded[0][1]
 
 
 def _default(scenario: Scenario) -> Path:

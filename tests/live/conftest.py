@@ -1,11 +1,12 @@
 """An Event API over real stores and a Redis of the tests' own, for those who ask for one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from api_process import make_process, serving
-from gateway_kit import RedisServer, redis_server
+from gateway_kit import RedisServer, World, redis_server
 
 from tem_sim.live.process import Process
 from tem_sim.pipeline.store import Store
@@ -49,3 +50,18 @@ def file_api(file_process: Process) -> Iterator[httpx.Client]:
 def api_store(api_process: Process) -> Store:
     """Return the API's store."""
     return api_process.store
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Redis for one module, whose tests may kill it."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def world(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Open what a gateway works on, on a SQLite file; a test's indirect parameter says what differs."""
+    made = World(tmp_path, f"sqlite:///{tmp_path}/store.db", redis.url, **getattr(request, "param", {}))
+    yield made
+    made.close()

@@ -35,27 +35,10 @@ from tem_sim.scenario.models import Scenario
 PATIENCE_S = 30.0
 
 
-class RedisServer:
-    """A Redis of the test's own, which can be killed and started."""
+class Killable:
+    """A child process that can be killed and started."""
 
-    def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._own = OwnRedis(folder, self.port, "secret", durable=False)
-        except NoRedisError as error:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
-        self.url = self._own.url
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._own.command, stdout=subprocess.DEVNULL)
-        wait_until(self._answers, "Redis answers")
-
-    def _answers(self) -> bool:
-        with suppress(RedisError), Redis.from_url(self.url, socket_timeout=1.0) as client:
-            return bool(client.ping())
-        return False
+    _process: subprocess.Popen[bytes] | None = None
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -66,6 +49,28 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class RedisServer(Killable):
+    """A Redis of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._own = OwnRedis(folder, self.port, "secret", durable=False)
+        except NoRedisError as error:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
+        self.url = self._own.url
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._own.command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis answers")
+
+    def _answers(self) -> bool:
+        with suppress(RedisError), Redis.from_url(self.url, socket_timeout=1.0) as client:
+            return bool(client.ping())
+        return False
 
 
 @contextmanager
@@ -169,12 +174,11 @@ async def gateway_in(world: World) -> AsyncIterator[Any]:
     world.config.ready_file("gateway").unlink()
 
 
-class GatewayProcess:
+class GatewayProcess(Killable):
     """A gateway as a child process."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         ready = self._world.config.ready_file("gateway")
@@ -185,20 +189,10 @@ class GatewayProcess:
         )
         wait_until(ready.exists, "the gateway is ready")
 
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
     def stop(self) -> int:
         assert self._process is not None
         self.signal(signal.SIGTERM)
         return self._process.wait(PATIENCE_S)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 @contextmanager

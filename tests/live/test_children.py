@@ -6,10 +6,11 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_systems import eventually
 
 from tem_sim.live.child import Child
 from tem_sim.live.warden import Warden, signal_group
@@ -25,16 +26,6 @@ while True:
     open(sys.argv[1], "w").write(str(n))
     time.sleep(0.01)
 """
-
-
-def eventually(holds: Callable[[], object], within_s: float = 10.0) -> bool:
-    """Return whether something comes true in time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return bool(holds())
 
 
 def lives(pid: int) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_kit import Client, RedisServer, World, client_of, gateway_in, redis_server, status_of, until
+from gateway_kit import Client, RedisServer, World, client_of, gateway_in, status_of, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -16,20 +15,6 @@ from tem_sim.live.ports import encoded
 from tem_sim.pipeline.ports import Notification
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def world(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[World]:
-    options = getattr(request, "param", {})
-    made = World(tmp_path, f"sqlite:///{tmp_path}/store.db", redis.url, **options)
-    yield made
-    made.close()
 
 
 def test_what_is_published_reaches_its_user_and_nobody_else_and_is_acknowledged(

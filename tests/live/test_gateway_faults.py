@@ -38,13 +38,6 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.fixture
-def world(tmp_path: Path, redis: RedisServer) -> Iterator[World]:
-    made = World(tmp_path, f"sqlite:///{tmp_path}/store.db", redis.url)
-    yield made
-    made.close()
-
-
 def test_what_was_published_to_nobody_while_redis_was_away_comes_after_it_is_back(
     world: World, redis: RedisServer
 ) -> None:

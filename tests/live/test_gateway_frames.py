@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from gateway_kit import RedisServer, World, client_of, gateway_in, redis_server, status_of, until
+from gateway_kit import RedisServer, World, client_of, gateway_in, status_of, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,19 +22,6 @@ from tem_sim.live.gateway import server
 from tem_sim.live.tokens import issue
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[World]:
-    made = World(tmp_path, f"sqlite:///{tmp_path}/store.db", redis.url, **getattr(request, "param", {}))
-    yield made
-    made.close()
 
 
 async def answers(socket: ClientConnection) -> list[dict[str, Any]]:

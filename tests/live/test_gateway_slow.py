@@ -7,13 +7,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_kit import Client, RedisServer, World, client_of, gateway_in, redis_server, until
+from gateway_kit import Client, World, client_of, gateway_in, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -23,19 +21,6 @@ from tem_sim.live.gateway.server import Gateway
 from tem_sim.pipeline.ports import Notification
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[World]:
-    made = World(tmp_path, f"sqlite:///{tmp_path}/store.db", redis.url, **getattr(request, "param", {}))
-    yield made
-    made.close()
 
 
 def most_held(gateway: Gateway) -> int:
