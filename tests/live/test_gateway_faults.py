@@ -140,6 +140,8 @@ def test_while_the_store_fails_acknowledgements_are_kept_and_sockets_stay(
                 await until(lambda: world.owed() == [], "what was acknowledged meanwhile is written")
                 await until(lambda: gateway.keeper.acks_waiting == 0, "and not again and again")
             world.publish(*late)
+            # Until then it is on its way, and who connects meanwhile gets it, as a repeat.
+            await until(lambda: world.log("received")[-1]["event_ids"] == [3], "it comes while nobody is there for it")
             world.owe(3, 4)
             rename("notification", "gone")
             failed = len(world.log("store_failed"))
