@@ -60,7 +60,9 @@ def _warm_up_first(process: Process, pool: str, concurrency: int) -> None:
 
     from celery import signals
 
-    warm = multiprocessing.Semaphore(0)
+    # Celery's pool forks. Of another start method, such as Python 3.14's own, a semaphore would bring a process with it
+    # that sees to its name.
+    warm = multiprocessing.get_context("fork").Semaphore(0)
 
     def in_child(**_: Any) -> None:
         process.warm_up()

@@ -89,6 +89,7 @@ class System:
             limits=Limits.of(scenario),
             pool=pool,
         )
+        self._reserved = reserve(*self.config.ports.model_dump().values(), *([redis_port] if self.redis else []))
         if logs is not None:
             (self.folder / "logs").symlink_to(logs.resolve(), target_is_directory=True)
         self.config.save()
@@ -184,6 +185,8 @@ class System:
             for name in ("beat", "", REDIS):
                 self._end([child for child in self.children.values() if _goes_with(child.name) == name])
             wait_until_gone(groups)
+        for one in self._reserved:
+            one.close()
         if self.keep_folder:
             shutil.rmtree(self.config.temporary, ignore_errors=True)
             self._warden.tell("keep", self.folder)
@@ -293,6 +296,28 @@ class System:
 def _goes_with(name: str) -> str:
     """Return when a node is stopped: schedulers first, Redis last, since the others cannot end well without it."""
     return name.partition("-")[0] if name.startswith("beat") or name == REDIS else ""
+
+
+def reserve(*ports: int) -> list[socket.socket]:
+    """Keep others from being given these ports of loopback until the returned sockets are closed.
+
+    A server that sets SO_REUSEADDR, as all of ours do, listens on them all the same; while none does, connections are
+    refused. Else a system that starts at the same time may be given a port before it is listened on here, or while its
+    node is down. Where a second socket cannot be bound like that (other than Linux), and of a port that is taken,
+    nothing is reserved.
+    """
+    reserved = list[socket.socket]()
+    for port in ports if sys.platform == "linux" else ():
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            # Whoever is to listen there says so.
+            one.close()
+        else:
+            reserved.append(one)
+    return reserved
 
 
 def free_ports(count: int, besides: Collection[int | None] = ()) -> list[int]:

@@ -1,37 +1,40 @@
 """An Event API to test: its process's file, its app over real stores and a real Redis, and tokens for it."""
 
-import socket
+import secrets
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import httpx
+import pytest
 from sqlalchemy import event, make_url
 
+from tem_sim.live import celery_app
+from tem_sim.live import process as processes
+from tem_sim.live.api import bodies, calls, probes
 from tem_sim.live.api.server import make_server
-from tem_sim.live.config import HOST, Limits, LiveConfig, Ports
+from tem_sim.live.config import Limits, LiveConfig, Ports
 from tem_sim.live.process import Process
 from tem_sim.live.schema import migrate
+from tem_sim.live.system import free_ports, reserve
 from tem_sim.live.tokens import issue
 from tem_sim.pipeline.isolation_level import IsolationLevel
 from tem_sim.pipeline.store import Store, make_engine
 
 SECRET = "the secret of one test's system, and of no other"
 EVENT = {"kind": "normal", "payload": {"n": 1}}
-
-
-def free_port():
-    with closing(socket.socket()) as listening:
-        listening.bind((HOST, 0))
-        return listening.getsockname()[1]
+# On a busy machine anything may stand still for seconds; who gives up on it meanwhile are tests of giving up alone.
+PATIENCE_S = 60.0
 
 
 def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, tables=True):
     """Save the file of a system that has an API, and return the API's process; the store's tables are made."""
     if tables:
         migrate(store_url)
+    api, gateway, downstream = free_ports(3)
     config = LiveConfig(
-        name=f"tem-test-{free_port()}",
+        # Unlike that of any other system that the same Redis has served.
+        name=f"tem-test-{secrets.token_hex(8)}",
         folder=folder,
         scenario_dict={
             "scenario": "api",
@@ -42,11 +45,14 @@ def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, ta
         store_url=store_url,
         redis_url=redis_url,
         secret=SECRET,
-        ports=Ports(api=free_port(), gateway=free_port(), downstream=free_port()),
+        ports=Ports(api=api, gateway=gateway, downstream=downstream),
         limits=Limits(**(limits or {})),
     )
     config.save()
-    return Process("api", config)
+    made = Process("api", config)
+    # For as long as somebody holds the process.
+    made.reserved = reserve(api)
+    return made
 
 
 def bearer(user_id=7, *, operator=False, **how):
@@ -74,21 +80,50 @@ def problem(answer):
 
 
 @contextmanager
+def patient():
+    """Let an API in this process wait for clients, store and Redis for as long as a test may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (bodies, "ARRIVES_WITHIN_S"),
+            (calls, "ANSWERS_WITHIN_S"),
+            (probes, "ANSWERS_WITHIN_S"),
+            (processes, "SOCKET_TIMEOUT_S"),
+            (celery_app, "SOCKET_TIMEOUT_S"),
+        ):
+            patch.setattr(module, name, PATIENCE_S)
+        yield
+
+
+def client_of(process):
+    """Return a client of a process's API, without a token."""
+    return httpx.Client(base_url=process.config.api_url, timeout=PATIENCE_S + 30, trust_env=False)
+
+
+@contextmanager
 def serving(process):
     """Run the process's server in a thread, and yield a client of it."""
-    server = make_server(process)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not process.config.ready_file(process.name).exists():
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.005)
-        with httpx.Client(base_url=process.config.api_url, timeout=30, trust_env=False) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        process.config.ready_file(process.name).unlink(missing_ok=True)
+    with patient():
+        server = make_server(process)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            while not process.config.ready_file(process.name).exists():
+                assert thread.is_alive(), "the server did not start"
+                time.sleep(0.005)
+            with client_of(process) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+            process.config.ready_file(process.name).unlink(missing_ok=True)
+
+
+def wait_until_open(client, count):
+    """Wait until so many requests are under way, beside the one that asks."""
+    deadline = time.monotonic() + PATIENCE_S
+    while f"tem_api_requests_in_progress {count + 1}.0" not in client.get("/metrics").text:
+        assert time.monotonic() < deadline, client.get("/metrics").text[:3000]
+        time.sleep(0.01)
 
 
 def without_patience(url, wait_s=0.3):

@@ -2,10 +2,9 @@
 
 import json
 import socket
-import time
 
 import pytest
-from api_process import EVENT, bearer, make_process, post, problem, serving
+from api_process import EVENT, PATIENCE_S, bearer, make_process, post, problem, serving, wait_until_open
 from pipeline_ledger import rows
 
 from tem_sim.live.api import bodies
@@ -145,6 +144,7 @@ def test_more_requests_at_once_than_there_is_room_for_are_told_to_come_again(sma
 def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody(small_api):
     with raw(small_api, {"Content-Length": "100"}) as connection:
         connection.sendall(b'{"kind":')
+        wait_until_open(small_api, 1)
     wait_until_open(small_api, 0)
     assert post(small_api, "after").status_code == 201
     assert 'code="500"' not in small_api.get("/metrics").text
@@ -153,16 +153,8 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody(small_ap
 def raw(client, headers):
     """Return a connection on which the head of a POST has been sent."""
     url = client.base_url
-    connection = socket.create_connection((url.host, url.port), timeout=20)
+    connection = socket.create_connection((url.host, url.port), timeout=PATIENCE_S)
     head = {"Host": "api", **bearer(), "Idempotency-Key": "raw", "Content-Type": "application/json", **headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
     connection.sendall(f"POST /events HTTP/1.1\r\n{lines}\r\n".encode())
     return connection
-
-
-def wait_until_open(client, count):
-    """Wait until so many requests are under way, beside the one that asks."""
-    deadline = time.monotonic() + 20
-    while f"tem_api_requests_in_progress {count + 1}.0" not in client.get("/metrics").text:
-        assert time.monotonic() < deadline, client.get("/metrics").text[:3000]
-        time.sleep(0.01)

@@ -75,8 +75,8 @@ def test_phases_are_the_states_and_retry():
 
 def test_pages_by_phase_show_each_event_in_one_phase_alone(api, api_store):
     settings = replace(SETTINGS, batch_size=1)
-    now = time.time()
     ids = send(api, *"abcdef")
+    now = time.time()
     by_phase = dict(zip(["PROCESSED", "RETRY", "FAILED", "EXTINCT", "PROCESSING", "QUEUED"], ids, strict=True))
     for phase in ("PROCESSED", "RETRY", "FAILED", "EXTINCT", "PROCESSING"):
         (claimed,) = claim(api_store, now=now, settings=settings)
