@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,6 @@ from tem_sim.cli.console import (
     complain,
     load_one,
     print_facts,
-    usage_errors,
     write,
     write_json,
 )
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from tem_sim.conformance.conform import Conformance
+    from tem_sim.frames import Run
     from tem_sim.live.calibrate import Calibration
     from tem_sim.report.document import Document
 
@@ -71,9 +71,14 @@ def calibrate(
     """
     with _errors():
         from tem_sim.live.calibrate import calibrate as measure
+        from tem_sim.live.calibrate import without_faults
+        from tem_sim.live.run import check_live
+        from tem_sim.scenario.time_scale import scaled
 
         scenario = load_one(file, settings or [])
         out = Path("reports") / scenario.name / "calibration.yaml" if out is None else out
+        with _refused():
+            check_live(scaled(without_faults(scenario), time_scale), store=store, redis=redis, pool=pool)
         with _told(scenario.name, as_json) as tell:
             found = measure(
                 scenario,
@@ -121,42 +126,49 @@ def conform(
     Simulates the scenario under many seeds, runs it live under others, and prints for each metric the interval that one
     more run should fall into, where the live runs fell, and for what is outside which assumption of the simulator is
     the likely culprit. 1: fewer metrics are inside than asked for, or a check of safety is broken. 4: nobody can tell.
-    `tem-sim report` makes a page of the folder.
+    `tem-sim report` makes a page of the folder. Each live run is saved as soon as it has ended, and kept if a later one
+    breaks or Ctrl-C comes.
     """
-    with _errors():
+    with _kept() as kept, _errors():
+        from tem_sim.conformance.conform import check_conform
         from tem_sim.conformance.conform import conform as compare
-        from tem_sim.conformance.document import refuse_stranger
+        from tem_sim.conformance.document import keep, refuse_stranger, save
 
         scenario = load_one(file, settings or [])
         out = Path("reports") / scenario.name / "conformance" if out is None else out
         refuse_stranger(out)
+        asked: dict[str, Any] = {
+            "runs": runs,
+            "seeds": seeds,
+            "calibration": calibration,
+            "time_scale": time_scale,
+            "store": store,
+            "redis": redis,
+            "pool": pool,
+        }
+        with _refused():
+            check_conform(scenario, **asked)
+
+        def lived(run: Run) -> None:
+            folder = keep(run, out)
+            kept.append(str(folder) if run.status == "complete" else f"{folder} ({run.status})")
+
         with _told(scenario.name, as_json) as tell:
-            found = compare(
-                scenario,
-                runs=runs,
-                seeds=seeds,
-                calibration=calibration,
-                time_scale=time_scale,
-                store=store,
-                redis=redis,
-                pool=pool,
-                at_least=at_least,
-                jobs=jobs,
-                progress=tell,
-            )
+            found = compare(scenario, **asked, at_least=at_least, jobs=jobs, progress=tell, lived=lived)
+        save(found, out)
+        kept[:] = [str(out)]
         _answer(found, out, as_json)
     raise typer.Exit(EXIT_CODES[found.word])
 
 
 def _answer(found: Conformance, out: Path, as_json: bool) -> None:
-    """Save, and print what was found."""
-    from tem_sim.conformance.document import conformance_document, save
+    """Draw and print what was found, and saved."""
+    from tem_sim.conformance.document import conformance_document
     from tem_sim.plots.conformance import conformance_timelines
     from tem_sim.plots.files import save_figure
     from tem_sim.report.findings import finding_blocks
     from tem_sim.report.screen import show
 
-    save(found, out)
     about = f"{found.scenario.name}: {len(found.live_seeds)} live and {len(found.seeds)} simulated runs"
     save_figure(
         lambda figure: conformance_timelines(found.timelines, figure, about), out / "timelines.png", size=(9.0, 6.4)
@@ -201,14 +213,32 @@ def _errors() -> Iterator[None]:
         from tem_sim.live.run import LiveError
 
         try:
-            with usage_errors():
-                yield
+            yield
         except LiveError as error:
             complain(f"BROKEN {error}")
             raise typer.Exit(BROKE) from None
-        except ValueError as error:
-            complain(str(error))
-            raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Tell what is wrong with what the user gave, and exit with 2; once runs have begun, a ValueError is a bug."""
+    try:
+        yield
+    except ValueError as error:
+        complain(str(error))
+        raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def _kept() -> Iterator[list[str]]:
+    """Where a command breaks or is interrupted, tell after that what is there of it: what is in the list by then."""
+    kept: list[str] = []
+    try:
+        yield kept
+    except BaseException:
+        if kept:
+            complain("\n".join(f"kept      {what}" for what in kept))
+        raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tem_sim.analysis.conformance import TARGET, Course, conformance, counted, overlay
 from tem_sim.analysis.result import Result
@@ -36,6 +36,8 @@ HEADLINE = ("metric", "unit", "verdict", "predicted", "live", "inside", "same_lu
 Word = Literal["CONFORMS", "DEVIATES", "INCONCLUSIVE"]
 # Called with (what is done, how much of it, of how much).
 Progress = Callable[[str, float, float], None]
+# Called with each live run.
+Lived = Callable[["Run"], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -44,9 +46,10 @@ class Conformance(Result):
 
     `scenario` is what was simulated: scaled, as live systems are, and calibrated. `values` are the live runs' metrics,
     `unsafe` the checks of safety that were broken (mode, seed, check, detail), of simulated runs too. `suspects` is
-    the table of `culprits`, and `timelines` that of `overlay`. `runs` are kept whole, live ones first. Besides the
-    columns of `analysis.conformance.conformance` the table has `same_luck`: the median of what live runs have more than
-    the simulated runs of the very same seeds, whose load, luck and faults they share.
+    the table of `culprits`, and `timelines` that of `overlay`. `runs` are kept whole, live ones first: of those the
+    first `KEPT_RUNS`, and the simulated ones of the first `KEPT_SIMULATED` of their seeds. Besides the columns of
+    `analysis.conformance.conformance` the table has `same_luck`: the median of what live runs have more than the
+    simulated runs of the very same seeds, whose load, luck and faults they share.
     """
 
     scenario: Scenario
@@ -89,6 +92,7 @@ def conform(
     at_least: int = TARGET,
     jobs: int | None = None,
     progress: Progress | None = None,
+    lived: Lived | None = None,
 ) -> Conformance:
     """Simulate a scenario under many seeds, run it live under others, and say where the live runs fall.
 
@@ -96,20 +100,36 @@ def conform(
     so that they are new draws of what is predicted. `calibration`: what a live run without faults measured, or a file
     of it; without, the infrastructure is what the scenario says. It is laid over the scenario after `time_scale` has
     been applied, so it must have been measured at the same. `store`, `redis`, `pool`: see `run_live`. `jobs`: processes
-    of the simulator. Raises `ScenarioError` for what does not fit, and as `run_live` does; `ValueError` for numbers.
+    of the simulator. `lived` is called with each live run as soon as it has ended, before the next one begins: they
+    take minutes, and go with this call if it breaks, unless somebody keeps them (`document.keep`). A run that Ctrl-C
+    ended early is among them (`status` "interrupted"); KeyboardInterrupt is raised after it. Raises as `check_conform`
+    and `run_live` do.
     """
-    if runs < 1:
-        raise ValueError(f"runs: must be at least 1, got {runs}")
-    listed = seed_list(seeds)
-    meant = scaled(scenario, time_scale)
-    _refuse_other_scale(calibration, time_scale)
-    check_live(meant, store=store, redis=redis, pool=pool)
-    model = as_live(meant, calibration)
-    live_seeds = [max(listed) + number for number in range(1, runs + 1)]
-    found = _live(meant, live_seeds, progress, store=store, redis=redis, pool=pool)
-    held = held_against(model, listed, found, at_least=at_least, jobs=jobs, progress=progress)
+    sides = _sides(scenario, runs, seeds, calibration, time_scale, store=store, redis=redis, pool=pool)
+    found = _live(sides.meant, sides.live_seeds, progress, lived, store=store, redis=redis, pool=pool)
+    held = held_against(sides.model, sides.seeds, found, at_least=at_least, jobs=jobs, progress=progress)
     notes = () if calibration is not None else ("Not calibrated: the infrastructure is what the scenario says.",)
     return replace(held, time_scale=time_scale, notes=(*held.notes, *notes))
+
+
+def check_conform(
+    scenario: Scenario,
+    *,
+    runs: int = RUNS,
+    seeds: int | Sequence[int] = SEEDS,
+    calibration: Calibration | str | Path | None = None,
+    time_scale: float = 1.0,
+    store: str | None = None,
+    redis: str = "own",
+    pool: Pool = "prefork",
+) -> None:
+    """Raise what `conform` raises, before anything starts, for what it is given.
+
+    `ScenarioError` for a fault that cannot be inflicted live and a calibration that does not fit, `OSError` for one
+    that cannot be read, `StoreError` for a store that is none, `ValueError` for numbers and for a calibration that was
+    measured at another time scale.
+    """
+    _sides(scenario, runs, seeds, calibration, time_scale, store=store, redis=redis, pool=pool)
 
 
 def held_against(
@@ -160,6 +180,33 @@ def as_live(scenario: Scenario, calibration: Calibration | str | Path | None = N
     return overlaid(model, calibration)
 
 
+class _Sides(NamedTuple):
+    """What is run live and what is simulated of one scenario, and under which seeds."""
+
+    meant: Scenario
+    model: Scenario
+    seeds: tuple[int, ...]
+    live_seeds: tuple[int, ...]
+
+
+def _sides(
+    scenario: Scenario,
+    runs: int,
+    seeds: int | Sequence[int],
+    calibration: Calibration | str | Path | None,
+    time_scale: float,
+    **ground: Any,
+) -> _Sides:
+    if runs < 1:
+        raise ValueError(f"runs: must be at least 1, got {runs}")
+    listed = seed_list(seeds)
+    meant = scaled(scenario, time_scale)
+    _refuse_other_scale(calibration, time_scale)
+    check_live(meant, **ground)
+    live_seeds = tuple(max(listed) + number for number in range(1, runs + 1))
+    return _Sides(meant, as_live(meant, calibration), listed, live_seeds)
+
+
 def _refuse_other_scale(calibration: Calibration | str | Path | None, time_scale: float) -> None:
     if calibration is None:
         return
@@ -169,14 +216,19 @@ def _refuse_other_scale(calibration: Calibration | str | Path | None, time_scale
 
 
 def _scale_in(file: Path) -> float | None:
-    return time_scale_of(file.read_text(encoding="utf-8"))
+    # Where it is not UTF-8, and what else is wrong with it, is told with its place once it is laid over the scenario.
+    return time_scale_of(file.read_text(encoding="utf-8", errors="replace"))
 
 
-def _live(scenario: Scenario, seeds: Sequence[int], progress: Progress | None, **options: Any) -> list[Run]:
+def _live(
+    scenario: Scenario, seeds: Sequence[int], progress: Progress | None, lived: Lived | None, **options: Any
+) -> list[Run]:
     found: list[Run] = []
     for number, seed in enumerate(seeds, start=1):
         told = _part(progress, f"live run {number} of {len(seeds)}")
         found.append(run_live(scenario, seed, progress=told, **options))
+        if lived is not None:
+            lived(found[-1])
         if found[-1].status == "interrupted":
             raise KeyboardInterrupt
     return found

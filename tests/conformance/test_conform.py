@@ -176,6 +176,19 @@ def test_a_fault_that_cannot_be_inflicted_live_is_refused_before_anything_starts
 # --- kept
 
 
+def test_a_live_run_is_handed_over_before_the_next_one_begins(monkeypatch):
+    happened = []
+
+    def run_live(scenario, seed, **_):
+        happened.append(f"{seed} begins")
+        return live(scenario, [seed])[0]
+
+    monkeypatch.setattr("tem_sim.conformance.conform.run_live", run_live)
+    found = conform(STORM, runs=2, seeds=2, jobs=1, lived=lambda run: happened.append(f"{run.seed} {run.mode}"))
+    assert happened == ["3 begins", "3 live", "4 begins", "4 live"]
+    assert found.live_seeds == (3, 4)
+
+
 def test_it_is_kept_as_a_folder_of_a_document_and_runs(other, tmp_path):
     folder = save(other, tmp_path / "kept")
     document = json.loads((folder / "conformance.json").read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tem_sim.analysis.conformance import COMPARED, conformance, counted, course_of, overlay
 from tem_sim.checks.verdict import count
+from tem_sim.frames import RunError
 from tem_sim.plots.conformance import conformance_timelines
 from tem_sim.report.numbers import value_text
 from tem_sim.report.page.blocks import Html, paragraphs, table
@@ -26,13 +27,26 @@ if TYPE_CHECKING:
     from tem_sim.report.page.runs import Runs
 
 FILE = "conformance.json"
+# Where the live runs of a conformance are that is not finished.
+UNFINISHED = "conformance.unfinished"
 MODES = {"sim", "live"}
 
 
 def run_folders(folder: Path) -> tuple[Path, ...]:
-    """Return the folders of the runs that a conformance folder holds; nothing where it is none."""
+    """Return the folders of the runs that a conformance folder holds; nothing where it is none.
+
+    Raises `RunError` where one was begun and never finished.
+    """
     document = read(folder)
-    return () if document is None else tuple(folder / name for name in document["runs"])
+    if document is not None:
+        return tuple(folder / name for name in document["runs"])
+    kept = sorted(file.parent.name for file in (folder / UNFINISHED).glob("live-seed-*/run.json"))
+    if kept and not (folder / "run.json").is_file():
+        raise RunError(
+            f"{folder}: `tem-sim live conform` did not finish here; what it kept is in {folder / UNFINISHED}: "
+            f"{', '.join(kept)}; compare again, or give one of these"
+        )
+    return ()
 
 
 def read(folder: Path) -> dict[str, Any] | None:
