@@ -113,7 +113,8 @@ def parse_url(url: str) -> URL:
     """Return a store URL's parts, whose repr hides a password; raise `StoreError` when no store is there."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        # A port that is no number is a plain ValueError.
         raise StoreError(f"store: not a URL; {_GIVE}") from error
     if parsed.get_backend_name() not in DIALECTS:
         raise StoreError(f"store: {_GIVE} (got {parsed!r})")

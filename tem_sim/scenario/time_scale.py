@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import ValidationError
+
 from tem_sim.scenario.base import Model
 from tem_sim.scenario.broker import Broker
 from tem_sim.scenario.models import Api, Scenario, Workers
@@ -52,7 +54,14 @@ def scaled(scenario: Scenario, k: float) -> Scenario:
             "reach; use handler.service_time, or a time scale of 1"
         )
     made = _model(scenario.model_copy(update={"matrix": None}), k)
-    return Scenario.model_validate(made.resolved())
+    try:
+        return Scenario.model_validate(made.resolved())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        # What follows is how to write the value, which nobody wrote.
+        rule = first["msg"].partition(";")[0]
+        raise TimeScaleError(f"time scale: {k:g} is too much for this scenario: {where} {rule}") from error
 
 
 def how(model: type[Model], name: str) -> How:

@@ -60,7 +60,7 @@ def test_the_url_may_say_how_long_a_writer_waits(tmp_path):
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 2000
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "nosuch://", ""])
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "nosuch://", "", "postgresql://host:port/name"])
 def test_a_url_that_is_no_store_is_refused_with_the_forms_that_are(url):
     with pytest.raises(StoreError, match="sqlite://"):
         open_store(url)

@@ -132,6 +132,11 @@ def test_a_factor_that_scales_nothing_is_refused(k: float) -> None:
         scaled(Scenario.model_validate(STORM), k)
 
 
+def test_a_factor_that_takes_a_scenario_out_of_bounds_is_refused() -> None:
+    with pytest.raises(TimeScaleError, match=r"time scale: 1e\+300 is too much .*: \S+ must be at most ten years$"):
+        scaled(Scenario.model_validate(STORM), 1e300)
+
+
 # --- no field is forgotten
 
 
