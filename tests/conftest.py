@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from tem_sim.pipeline.store import Store, StoreError, make_engine, open_store
 
 POSTGRESQL = os.environ.get(
-    "TEM_SIM_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres?connect_timeout=3"
+    "TEM_SIM_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres?connect_timeout=30"
 )
 IN_CI = os.environ.get("CI") == "true"
 # Commands say more in a step of a GitHub workflow; the tests of that say so themselves.

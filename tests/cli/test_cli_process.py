@@ -13,6 +13,7 @@ from cli_helpers import process
 
 from tem_sim.frames import Run
 
+PATIENCE_S = 300.0
 LONG = """
 scenario: long
 horizon: 10h
@@ -38,7 +39,7 @@ def test_ctrl_c_saves_what_there_is_marked_as_interrupted(long):
     child = process("run", long, "--no-plots", "--out", "here", "--store", "sqlite:///rows.db")
     begun(child, Path("rows.db"))
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE_S)
     assert (child.returncode, err) == (130, "")
     assert out.startswith("INTERRUPTED long: stopped after ")
     saved = Run.load("here")
@@ -52,7 +53,7 @@ def test_a_reader_that_leaves_does_no_harm(storm):
     child.stdout.close()
     assert child.stderr is not None
     err = child.stderr.read()
-    assert (child.wait(timeout=60), err) == (0, "")
+    assert (child.wait(timeout=PATIENCE_S), err) == (0, "")
     assert Run.load("here").status == "complete"
 
 
@@ -63,12 +64,12 @@ def test_no_command_minds_a_closed_pipe(folder, words):
     child.stdout.close()
     assert child.stderr is not None
     err = child.stderr.read()
-    assert (child.wait(timeout=60), err) == (0, "")
+    assert (child.wait(timeout=PATIENCE_S), err) == (0, "")
 
 
 def test_an_ascii_stream_gets_ascii(storm):
     child = process("run", storm, "--no-plots", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE_S)
     assert (child.returncode, err) == (0, "")
     assert "+  conservation" in out
     assert out.isascii()
@@ -91,7 +92,7 @@ def on_terminal(*words: str, columns: int, env: dict[str, str] | None = None) ->
             break
         shown += got
     os.close(ours)
-    assert child.wait(timeout=60) == 0
+    assert child.wait(timeout=PATIENCE_S) == 0
     return shown.decode()
 
 
@@ -115,7 +116,7 @@ def test_quiet_shows_no_progress(storm):
 
 def test_a_closed_stdout_is_no_error(storm):
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "tem_sim", "run", storm, "--no-plots"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
 
 

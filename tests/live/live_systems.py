@@ -43,7 +43,7 @@ def need_redis_server(tmp_path: Path) -> None:
         pytest.skip(str(error))
 
 
-def eventually(holds: Callable[[], object], within_s: float = 20.0) -> bool:
+def eventually(holds: Callable[[], object], within_s: float = 60.0) -> bool:
     """Return whether something comes true in time."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

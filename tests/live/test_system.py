@@ -137,11 +137,12 @@ def group_of(leader: int) -> list[int]:
 def test_a_node_that_cannot_start_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
     need_redis_server(tmp_path)
     system = small_system(tmp_path)
-    with socket.socket() as taken:
-        taken.bind((HOST, system.config.ports.gateway))
-        taken.listen()
-        with pytest.raises(SystemBrokeError, match=r"(?s)gateway .*[Aa]ddress already in use"):
-            system.__enter__()
+    # Somebody who listens there although it is reserved.
+    with (
+        socket.create_server((HOST, system.config.ports.gateway)),
+        pytest.raises(SystemBrokeError, match=r"(?s)gateway .*[Aa]ddress already in use"),
+    ):
+        system.__enter__()
     assert not system.folder.exists()
     assert all(child.pid is None for child in system.children.values())
 

@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from live_systems import eventually
 from typer.testing import CliRunner
 from up_process import live_up
 
 from tem_sim.cli.main import app
 from tem_sim.live.config import HOST
+from tem_sim.live.system import free_ports
+
+# Keeps the API from coming up for as long as the others may take; any signal ends it.
+STANDS_STILL = "import sys, time\nif sys.orig_argv[-2:] == ['tem_sim.live.node', 'api']:\n    time.sleep(600)\n"
 
 
 def refused(folder: Path, *words: str, **env: str) -> str:
@@ -45,7 +50,8 @@ def test_a_port_that_is_taken_is_named(tmp_path, taken_port, option):
 
 
 def test_two_parts_cannot_have_one_port(tmp_path):
-    error = refused(tmp_path, "--api-port", "18080", "--gateway-port", "18080")
+    (port,) = free_ports(1)
+    error = refused(tmp_path, "--api-port", str(port), "--gateway-port", str(port))
     assert "--gateway-port: must be another than --api-port" in error
 
 
@@ -104,9 +110,10 @@ def test_a_part_that_does_not_come_up_is_named_with_its_last_words_and_nothing_i
 @pytest.mark.server
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_before_it_is_ready_it_leaves_nothing(tmp_path, number, code):
-    with live_up(tmp_path) as up:
-        while not up.processes() or len(up.processes()) < 4:
-            assert up.process.poll() is None, up.error
+    (tmp_path / "sitecustomize.py").write_text(STANDS_STILL)
+    with live_up(tmp_path, PYTHONPATH=str(tmp_path)) as up:
+        assert eventually(lambda: len(up.processes()) > 6 or up.process.poll() is not None)
+        assert up.process.poll() is None, up.error
         assert up.end(number) == code
         assert up.is_gone()
 

@@ -14,6 +14,7 @@ import time
 import pytest
 from live_systems import eventually, need_redis_server
 from test_children import lives
+from up_process import PATIENCE_S
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("live_up")]
 
@@ -24,7 +25,7 @@ class Terminal:
     def __init__(self, temporary, *words):
         self._screen, inside = pty.openpty()
         fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
-        self.text = ""
+        self._shown = b""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tem_sim", "live", "up", *words],
             stdin=inside,
@@ -40,17 +41,25 @@ class Terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
+    @property
+    def text(self):
+        """What it has shown so far, without colours and moves."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace"))
+
+    def pids(self):
+        """Return the processes that the table has shown to be up; a row may be cut off as yet."""
+        return [int(pid) for pid in re.findall(r"(?:api|beat|worker-1|redis) +up +(\d+) +\d+ +\d", self.text)]
+
     def read(self, seconds):
         """Read for so long, or until the other end is closed."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and select.select([self._screen], [], [], 0.1)[0]:
             try:
-                got = os.read(self._screen, 65536)
+                self._shown += os.read(self._screen, 65536)
             except OSError:
                 return
-            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", got.decode(errors="replace"))
 
-    def until(self, pattern, within_s=90.0):
+    def until(self, pattern, within_s=PATIENCE_S):
         """Read until the screen has shown something."""
         deadline = time.monotonic() + within_s
         while not re.search(pattern, self.text):
@@ -88,19 +97,19 @@ def test_a_table_refreshes_until_ctrl_c_which_ends_it_well(terminal, tmp_path):
     terminal.until(r"events +QUEUED 0, RETRY 0, PROCESSING 0")
     terminal.until(r"worker-1 +up +\d+ +0 ")
     terminal.until(r"(?s)(users +connected 0.*){3}")
-    pids = [int(pid) for pid in re.findall(r"(?:api|beat|worker-1|redis) +up +(\d+)", terminal.text)]
+    pids = terminal.pids()
     assert all(map(lives, pids))
     terminal.press_ctrl_c()
     terminal.until("stopped; nothing is left of it")
-    assert terminal.process.wait(30) == 0
+    assert terminal.process.wait(PATIENCE_S) == 0
     assert not any(map(lives, pids))
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_terminal_that_is_closed_ends_it_without_a_trace(terminal, tmp_path):
     terminal.until(r"worker-1 +up +\d+ +0 ")
-    pids = [int(pid) for pid in re.findall(r"(?:api|beat|worker-1|redis) +up +(\d+)", terminal.text)]
+    pids = terminal.pids()
     terminal.hang_up()
-    assert terminal.process.wait(30) == 0
-    assert eventually(lambda: not any(map(lives, pids)), 5)
+    assert terminal.process.wait(PATIENCE_S) == 0
+    assert eventually(lambda: not any(map(lives, pids)))
     assert list((tmp_path / "temporary").iterdir()) == []

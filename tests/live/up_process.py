@@ -20,7 +20,8 @@ from test_children import lives
 
 from tem_sim.live.config import HOST
 
-PATIENCE_S = 90.0
+# Longer than the command gives its parts to come up.
+PATIENCE_S = 120.0
 
 
 class Up:
@@ -97,10 +98,10 @@ class Up:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-        eventually(lambda: not self.processes(), 10)
+        eventually(lambda: not self.processes())
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         self.wait()

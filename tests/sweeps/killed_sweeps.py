@@ -4,6 +4,8 @@ Arguments: the scenario file, the results file, the log. The log has a line per 
 the process that began it, and after each process a line per run that the file had by then.
 """
 
+import itertools
+import math
 import os
 import random
 import signal
@@ -16,7 +18,8 @@ import tem_sim.sim.world as world
 from tem_sim.report.outcome import judge
 from tem_sim.sweeps.run import sweep
 
-# The kills, by how many runs the process is to have begun; then some time goes by, up to this, and it is killed.
+# The kills, by how many runs the process is to have begun; then some time goes by, up to this, and it is killed. It
+# begins one run more at most and waits for its end then: a kill that comes late does not find all done.
 KILLS = (0, 1, 2, 1, 2, 0)
 LONGEST_S = 0.25
 
@@ -59,8 +62,12 @@ def world_of(file: str):
 def live(life: int, file: str, out: str, log: str) -> None:
     """Go on with the sweep, and never return."""
     real = world.simulate
+    may_begin = KILLS[life] + 1 if life < len(KILLS) else math.inf
+    numbers = itertools.count()
 
     def simulate(scenario, seed, **more):
+        if next(numbers) >= may_begin:
+            signal.pause()
         write(log, [f"begun {life} {scenario.policy().support(1)[1]:g} {seed}"])
         return real(scenario, seed, **more)
 
