@@ -1,7 +1,7 @@
 """Faults inflicted on a system that runs already, and nobody at its users' and clients' ends."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from live_systems import BASE, eventually
@@ -36,20 +36,49 @@ def scenario_of(faults: Sequence[Fault], **sections: Any) -> Scenario:
 
 
 class AtWork:
-    """Faults at work on a system, of a scenario other than the one that it was started with."""
+    """Faults at work on a system, of a scenario other than the one that it was started with.
 
-    def __init__(self, system: System, *faults: Fault, seed: int = 1, **sections: Any) -> None:
+    `looks` are taken at their times (seconds from the beginning) by the thread that inflicts the faults, and what each
+    returns is in `seen` once it is over: however late that thread is, a look comes after all that was to be done before
+    its time, and what comes later waits for it.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *faults: Fault,
+        seed: int = 1,
+        looks: Mapping[float, Callable[[], object]] | None = None,
+        **sections: Any,
+    ) -> None:
         sections = {"workers": {"count": 2, "concurrency": 2}, **sections}
         self.scenario = scenario_of(faults, **sections)
+        self.seen: dict[float, object] = {}
         self._system = system
         self._faults = Faults(system, seed, clients=NoClients(), load=NoLoad(), scenario=self.scenario)
+        self._looks = dict(looks or {})
+        for at_s, look in self._looks.items():
+            self._look_at(at_s, look)
         self.started_at = time.time()
         self._faults.begin(self.started_at)
 
-    def finish(self, within_s: float = 30.0) -> list[Activation]:
-        """Wait until all is over and every node does its work again; return what struck, times from the beginning."""
+    def _look_at(self, at_s: float, look: Callable[[], object]) -> None:
+        def take() -> None:
+            try:
+                self.seen[at_s] = look()
+            except Exception as error:
+                self.seen[at_s] = error
+
+        self._faults._timeline.call_at(at_s, take)
+
+    def finish(self, over: Callable[[], object] | None = None, within_s: float = 120.0) -> list[Activation]:
+        """Wait until all is over and every node does its work again; return what struck, times from the beginning.
+
+        `over` says when that is, if it may be earlier than the faults' own settings say.
+        """
         try:
-            assert eventually(lambda: self._faults.quiet, within_s)
+            assert eventually(over or (lambda: self._faults.quiet), within_s)
+            assert eventually(lambda: self.seen.keys() == self._looks.keys(), within_s)
         finally:
             rows = self.close()
         nodes = [name for name in self._system.children if not name.startswith("beat-")]

@@ -43,7 +43,7 @@ class Infliction:
                     activation.end_s = stage.now
 
             stage.log.open.append(stop)
-            stage.timeline.call_later(fault.for_s, stop)
+            stage.end_later(fault.for_s, stop)
 
         stage.timeline.call_at(fault.at_s, start)
 

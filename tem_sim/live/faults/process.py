@@ -42,7 +42,9 @@ def restart_later(at: Infliction, struck: Struck, activation: Activation, after_
         stage.start(struck)
         activation.end_s = stage.now
 
-    stage.timeline.call_later(after_s, restart)
+    # At an edge nobody knows when that is, and no run waits for it.
+    later = stage.end_later if at.fault.edge is None else stage.timeline.call_later
+    later(after_s, restart)
 
 
 def worker_stop(at: Infliction, fault: WorkerStop) -> None:
@@ -56,12 +58,12 @@ def worker_stop(at: Infliction, fault: WorkerStop) -> None:
         stage.leaving.add(struck.node)
 
         def ended(by_itself: bool) -> None:
-            stage.leaving.discard(struck.node)
             took_s = stage.now - activation.start_s
             how = "ended by itself" if by_itself and not stage.is_healed else "killed"
             activation.detail = f"{how} after {took_s:.3g} s"
             # When all faults are over nobody waits any more.
             restart_later(at, struck, activation, 0.0 if stage.is_healed else fault.restart_after_s)
+            stage.leaving.discard(struck.node)
 
         stage.timeline.aside(lambda: stage.system.stop(struck.node, fault.grace_s), ended)
 

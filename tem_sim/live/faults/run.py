@@ -60,7 +60,8 @@ class Faults:
         """Whether every fault is over that has a known end."""
         stage = self._stage
         is_over = stage.now >= stage.scenario.quiet_after_s and not self._timeline.is_behind
-        return is_over and not stage.is_paused and not stage.leaving
+        is_ending = bool(stage.ending) and not stage.is_healed
+        return is_over and not is_ending and not stage.is_paused and not stage.leaving
 
     @property
     def healed(self) -> bool:

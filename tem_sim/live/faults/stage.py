@@ -106,6 +106,8 @@ class Stage:
     leaving: set[str] = field(default_factory=set)
     # How many faults want each of the schedulers beside the first.
     more_beats: Counter[str] = field(default_factory=Counter)
+    # How many faults that have struck at their time are to end at theirs.
+    ending: int = 0
     _paused_until: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -133,6 +135,18 @@ class Stage:
 
         config = self.system.config
         return make_engine(config.store_url, pre_ping=True, application=f"{config.name}/faults")
+
+    def end_later(self, after_s: float, end: Callable[[], object]) -> None:
+        """End a fault after a while; until then it is not quiet, however late the fault has struck."""
+        self.ending += 1
+
+        def do() -> None:
+            try:
+                end()
+            finally:
+                self.ending -= 1
+
+        self.timeline.call_later(after_s, do)
 
     # --- nodes
 
