@@ -19,7 +19,7 @@ _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-CELL_TIMEOUT_S = 120
+CELL_TIMEOUT_S = 600
 
 
 def notebook_of(source: Path) -> Path:

@@ -25,7 +25,7 @@ def test_processes_that_start_together_open_one_store(shared_url):
     errors, ready = [], threading.Barrier(4)
 
     def start():
-        ready.wait(10)
+        ready.wait(60)
         try:
             open_store(shared_url).close()
         except Exception as error:
