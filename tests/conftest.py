@@ -4,12 +4,12 @@ Its presence also puts this folder on the import path, so that tests share build
 """
 
 import gc
-import itertools
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import hypothesis
 import pytest
@@ -98,9 +98,6 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-_schemas = itertools.count(1)
-
-
 def _with_options(options: str) -> str:
     return make_url(POSTGRESQL).update_query_dict({"options": options}).render_as_string(hide_password=False)
 
@@ -123,7 +120,8 @@ def postgresql_server() -> Iterator[Engine]:
 @pytest.fixture
 def postgresql_url(postgresql_server: Engine) -> Iterator[str]:
     """Make a schema for one test alone, and drop it afterwards."""
-    schema = f"tem_sim_test_{os.getpid()}_{next(_schemas)}"
+    # Numbers of processes come again, and with them the schemas of one that was killed.
+    schema = f"tem_sim_test_{uuid4().hex[:16]}"
     with postgresql_server.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
     # A statement that waits for ever, for a lock that its own test holds, fails instead.

@@ -44,9 +44,10 @@ def test_a_generated_file_loads_and_says_the_same_when_it_is_written_out(text):
 @settings(generated, max_examples=15)
 @given(scenarios())
 def test_a_generated_scenario_is_simulated_in_well_under_a_second(scenario):
-    before = time.process_time()
+    # Of this thread alone: others may be busy in this process, and others again on this machine.
+    before = time.thread_time()
     run = simulate(scenario)
-    assert time.process_time() - before < 1.0
+    assert time.thread_time() - before < 1.0
     assert run.status == "complete"
 
 
