@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from api_process import make_process, serving
 from gateway_kit import RedisServer
+from live_systems import eventually
 from sqlalchemy import select
 
 from tem_sim.live import load as load_module
@@ -43,7 +44,7 @@ class World:
         self.load = LoadGenerator(config, Streams(3), Log(self.log, "system"))
         self.expected = Load(config.scenario, Streams(3))
 
-    def play(self, within_s: float = 30.0, during: Callable[[], None] = lambda: None) -> None:
+    def play(self, within_s: float = 60.0, during: Callable[[], None] = lambda: None) -> None:
         """Post everything, and do something meanwhile."""
         asyncio.run(self._play(within_s, during))
 
@@ -94,10 +95,11 @@ def test_all_that_arrives_is_posted_those_of_one_instant_in_batches(tmp_path: Pa
 
 @pytest.mark.usefixtures("retrying_soon")
 def test_while_nobody_listens_it_is_sent_again_until_somebody_does(tmp_path: Path, api_redis: RedisServer) -> None:
-    world = World(tmp_path, api_redis)
+    # An API takes its time to come up.
+    world = World(tmp_path, api_redis, api={"batch": 3, "retries": 10_000})
 
     def serve_after_a_while() -> None:
-        time.sleep(0.7)
+        assert eventually(world.posted)
         with serving(world.process):
             while not world.load.idle:
                 time.sleep(0.02)
@@ -125,15 +127,16 @@ def test_who_is_still_waiting_for_an_answer_when_the_load_ends_asks_no_more(
     async def story() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, about: wrong.append(about))
         posting = world.load.begin()
-        await asyncio.sleep(0.8)
+        assert await asyncio.to_thread(eventually, lambda: len(world.posted()) > 12)
         posting.cancel()
         with suppress(asyncio.CancelledError):
             await posting
+        over = len(world.posted())
         await asyncio.sleep(0.3)
+        assert len(world.posted()) == over
         gc.collect()
 
     asyncio.run(story())
-    assert len(world.posted()) > 12
     assert wrong == []
 
 

@@ -118,13 +118,18 @@ def test_each_user_is_shown_each_notification_once(both: Both) -> None:
 
 
 def test_every_wakeup_is_handed_to_a_worker_once(both: Both) -> None:
-    wakeups, messages = both.live.wakeups, both.live.messages
+    wakeups, messages, samples = both.live.wakeups, both.live.messages, both.live.samples
     assert set(wakeups["task"]) == {"request", "retry"}
     assert set(wakeups["actor"]) == {"api", "beat"}
-    assert sorted(messages["message"]) == list(range(1, wakeups["sent"].sum() + 1))
-    assert set(messages["worker"]) == {"worker-1", "worker-2"}
-    assert (messages["fate"] == "acked").all()
-    assert (messages["finished_s"] >= messages["started_s"]).all()
+    assert set(messages["worker"]) <= {"worker-1", "worker-2"}
+    sent, handed = set(range(1, wakeups["sent"].sum() + 1)), messages["message"].tolist()
+    assert len(handed) == len(set(handed))
+    assert set(handed) <= sent
+    acked = messages[messages["fate"] == "acked"]
+    assert (acked["finished_s"] >= acked["started_s"]).all()
+    # A run is over when all events are: a wake-up that a busy worker is slow to take finds nothing left to do.
+    last = samples.groupby("name", observed=True)["value"].last()
+    assert len(sent) - len(acked) <= last["broker_ready"] + last["broker_unacked"]
 
 
 def test_gauges_and_counts_are_those_of_a_simulated_run(both: Both) -> None:
@@ -134,7 +139,6 @@ def test_gauges_and_counts_are_those_of_a_simulated_run(both: Both) -> None:
     counted = [name for name in theirs.index if name.startswith("submissions_") and not name.endswith("_per_s")]
     assert last[counted].to_dict() == theirs[counted].to_dict()
     assert last["submissions_repeated"] > 0
-    assert last["broker_ready"] == 0
 
 
 def test_it_is_saved_loaded_and_measured_like_any_run(both: Both, tmp_path: Path) -> None:

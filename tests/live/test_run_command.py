@@ -75,11 +75,11 @@ def left(here: Path) -> list[str]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
-                said = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+                said, words = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if str(here / "temporary").encode() in said:
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
+            if str(here / "temporary").encode() in said + words:
+                found.append(words.decode().replace("\0", " "))
     return found
 
 
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_it_early_and_keeps_what_happened(here: Path) -> None:
     try:
         assert eventually(lambda: _has_been_asked(here / "made.logs/downstream.jsonl"), 90.0)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -174,8 +174,8 @@ def test_killed_itself_it_leaves_nothing_either(here: Path) -> None:
     finally:
         process.kill()
         process.communicate()
-    assert eventually(lambda: not left(here))
-    assert eventually(lambda: not temporary(here))
+    assert eventually(lambda: not left(here), 60.0)
+    assert eventually(lambda: not temporary(here), 60.0)
 
 
 @pytest.mark.server
@@ -191,9 +191,9 @@ def test_killed_itself_it_leaves_no_schema_in_the_database(here: Path, postgresq
     finally:
         process.kill()
         process.communicate()
-    assert eventually(lambda: not _has_schema(postgresql_server, schema.group()))
-    assert eventually(lambda: not left(here))
-    assert eventually(lambda: not temporary(here))
+    assert eventually(lambda: not _has_schema(postgresql_server, schema.group()), 60.0)
+    assert eventually(lambda: not left(here), 60.0)
+    assert eventually(lambda: not temporary(here), 60.0)
 
 
 def _has_schema(server: Engine, schema: str) -> bool:
