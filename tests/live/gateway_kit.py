@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from redis import Redis
@@ -25,14 +26,52 @@ from tem_sim.live.config import HOST, VARIABLE, Limits, LiveConfig, Ports
 from tem_sim.live.own_redis import NoRedisError, OwnRedis
 from tem_sim.live.ports import encoded
 from tem_sim.live.process import Process
-from tem_sim.live.system import free_ports
+from tem_sim.live.system import free_ports, reserve
 from tem_sim.live.tokens import issue
 from tem_sim.pipeline.ports import Notification
 from tem_sim.pipeline.store import open_store
 from tem_sim.pipeline.tables import event_table, notification
 from tem_sim.scenario.models import Scenario
 
-PATIENCE_S = 30.0
+if TYPE_CHECKING:
+    from tem_sim.live.gateway.server import Gateway
+
+PATIENCE_S = 60.0
+# As much of any time that a loop does not look at its clock as that clock tells.
+TICK_S = 0.02
+
+_T = TypeVar("_T")
+
+
+class _Brief(selectors.DefaultSelector):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(TICK_S if timeout is None else min(timeout, TICK_S))
+
+
+class SteadyLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock stands still while the loop does.
+
+    A gateway that runs in the test's own loop, with limits of tenths of a second, takes a pause of the machine for a
+    client that is too slow, or a Redis that is silent. By this clock it sees none.
+    """
+
+    _now = _seen = 0.0
+
+    def __init__(self) -> None:
+        self._seen = time.monotonic()
+        super().__init__(_Brief())
+
+    def time(self) -> float:
+        seen = time.monotonic()
+        self._now += min(seen - self._seen, TICK_S)
+        self._seen = seen
+        return self._now
+
+
+def run(story: Coroutine[Any, Any, _T]) -> _T:
+    """Run a story that must not depend on how fast the machine is."""
+    with asyncio.Runner(loop_factory=SteadyLoop) as runner:
+        return runner.run(story)
 
 
 class Killable:
@@ -62,6 +101,12 @@ class RedisServer(Killable):
         except NoRedisError as error:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
         self.url = self._own.url
+        self._reserved = reserve(self.port)
+
+    def close(self) -> None:
+        self.kill()
+        for port in self._reserved:
+            port.close()
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._own.command, stdout=subprocess.DEVNULL)
@@ -81,7 +126,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         server.start()
         yield server
     finally:
-        server.kill()
+        server.close()
 
 
 class World:
@@ -112,6 +157,9 @@ class World:
             ports=Ports(api=api, gateway=gateway, downstream=downstream),
             limits=Limits(**(limits or {})),
         )
+        self._reserved = reserve(api, gateway, downstream)
+        # The one that runs in the test's own loop, if one does.
+        self.gateway: Gateway | None = None
         self.config.save()
         self.store = open_store(store_url)
         self.redis = Redis.from_url(redis_url, socket_timeout=5.0)
@@ -119,6 +167,8 @@ class World:
     def close(self) -> None:
         self.store.close()
         self.redis.close()
+        for port in self._reserved:
+            port.close()
 
     def notes(self, user_id: int, *event_ids: int) -> list[Notification]:
         return [Notification(i, user_id, f"event-{i}-processed", 1_700_000_000.0 + i) for i in event_ids]
@@ -161,7 +211,7 @@ class World:
 
 
 @asynccontextmanager
-async def gateway_in(world: World) -> AsyncIterator[Any]:
+async def gateway_in(world: World) -> AsyncIterator[Gateway]:
     """Run a gateway in the test's own loop, and yield it once it is subscribed."""
     from tem_sim.live.gateway.server import Gateway
 
@@ -169,7 +219,9 @@ async def gateway_in(world: World) -> AsyncIterator[Any]:
     gateway = Gateway(process)
     async with gateway.running():
         await until(world.config.ready_file("gateway").exists, "the gateway is ready")
+        world.gateway = gateway
         yield gateway
+    world.gateway = None
     process.store.close()
     world.config.ready_file("gateway").unlink()
 
@@ -233,9 +285,13 @@ class Client:
 
 @asynccontextmanager
 async def client_of(
-    world: World, user_id: int, *, acks: bool = True, reads: bool = True, **options: Any
+    world: World, user_id: int, *, acks: bool = True, reads: bool = True, settled: bool = True, **options: Any
 ) -> AsyncIterator[Client]:
-    """Connect a user, wait for the welcome, and read in the background."""
+    """Connect a user, wait for the welcome, and read in the background.
+
+    A client that is `settled` has been sent what its user had missed: what is published from then on comes by the
+    channel alone, once. Else it may come from the outbox first, be acknowledged, and come once more.
+    """
     async with connect(world.config.gateway_url, **{"compression": None, **options}) as socket:
         client = Client(socket, acks)
         await client.say(type="hello", token=world.token(user_id))
@@ -243,6 +299,8 @@ async def client_of(
         assert client.messages[0]["type"] == "welcome", client.messages
         reading = asyncio.create_task(client.read()) if reads else None
         try:
+            if settled and (gateway := world.gateway) is not None:
+                await until(lambda: not gateway.keeper.replays_waiting, "it is sent what was missed")
             yield client
         finally:
             if reading is not None:
@@ -269,6 +327,6 @@ def status_of(world: World) -> dict[str, int]:
     """Return what the gateway says of itself."""
     import httpx
 
-    answer = httpx.get(f"http://{HOST}:{world.config.ports.gateway}/status")
+    answer = httpx.get(f"http://{HOST}:{world.config.ports.gateway}/status", timeout=PATIENCE_S)
     assert answer.headers["content-type"] == "application/json"
     return dict(answer.json())

@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 import pytest
-from gateway_kit import RedisServer, World, client_of, gateway_in, status_of, until
+from gateway_kit import PATIENCE_S, RedisServer, SteadyLoop, World, client_of, gateway_in, run, status_of, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
@@ -28,7 +28,7 @@ async def answers(socket: ClientConnection) -> list[dict[str, Any]]:
     """Return all that is said until the socket is closed."""
     said: list[dict[str, Any]] = []
     with suppress(ConnectionClosed):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 said.append(json.loads(await socket.recv()))
     return said
@@ -54,7 +54,7 @@ def refusals(world: World, *cases: tuple[str | bytes, ...]) -> list[tuple[int | 
             await until(lambda: other.got == [1] and world.owed() == [], "others are served as ever")
             return found
 
-    return asyncio.run(story())
+    return run(story())
 
 
 def hello(token: str) -> str:
@@ -141,7 +141,7 @@ def test_a_frame_that_only_says_that_it_is_huge_is_not_waited_for(world: World) 
             assert await answers(socket) == []
             return socket.close_code
 
-    assert asyncio.run(story()) == 1009
+    assert run(story()) == 1009
 
 
 def test_who_says_nothing_is_asked_to_leave(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_there_is_room_for_so_many_sockets_and_no_more(world: World) -> None:
 
     mine = (4429, "this user has 1 sockets, as many as are allowed")
     all_of_them = (4429, "the gateway has 3 sockets, as many as are allowed")
-    assert asyncio.run(story()) == [mine, all_of_them] * 2
+    assert run(story()) == [mine, all_of_them] * 2
 
 
 def test_what_is_no_websocket_at_all_does_it_no_harm(world: World) -> None:
@@ -193,13 +193,13 @@ def test_what_is_no_websocket_at_all_does_it_no_harm(world: World) -> None:
                 writer.write(data)
                 await writer.drain()
                 writer.write_eof()
-                await asyncio.wait_for(reader.read(), 10)
+                await asyncio.wait_for(reader.read(), PATIENCE_S)
                 writer.close()
             world.tell(1, 1)
             await until(lambda: client.got == [1], "users are served")
             assert await asyncio.to_thread(status_of, world) == {"connected": 1, "users": 1}
 
-    asyncio.run(story())
+    run(story())
 
 
 # --- no sequence of frames whatever
@@ -231,9 +231,9 @@ def test_no_sequence_of_frames_breaks_it_or_touches_what_is_another_s(tmp_path: 
     # What is owed to the attacker's victim, and to the attacker.
     world.owe(1, *range(1, 11))
     world.owe(2, *range(11, 21))
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=SteadyLoop) as runner:
         serving = gateway_in(world)
-        runner.run(serving.__aenter__())
+        gateway = runner.run(serving.__aenter__())
 
         async def attack(frames: list[str | bytes], raw: list[bytes]) -> None:
             # Where it has announced more than it sends, nobody answers its leaving.
@@ -258,7 +258,8 @@ def test_no_sequence_of_frames_breaks_it_or_touches_what_is_another_s(tmp_path: 
             runner.run(attack(frames, raw))
 
         async def afterwards() -> None:
-            await asyncio.sleep(0.3)
+            await until(lambda: not gateway.hub.connected, "the attackers are gone")
+            await until(lambda: not gateway.keeper.acks_waiting, "what they have acknowledged is written")
             assert set(range(1, 11)) <= set(world.owed())
             async with client_of(world, 1) as victim:
                 await until(lambda: sorted(victim.got) == list(range(1, 11)), "the victim has all of its own")

@@ -42,6 +42,7 @@ class Keeper:
         self._per_user = 2 * process.config.limits.held_per_socket
         self._acks: set[int] = set()
         self._to_replay: set[Connection] = set()
+        self._being_read: set[Connection] = set()
         self._to_resend: dict[Connection, list[int]] = {}
         self._news = asyncio.Event()
         # A thread of its own: a store that hangs must not take those that others need.
@@ -51,6 +52,11 @@ class Keeper:
     def acks_waiting(self) -> int:
         """How many acknowledgements are not written yet."""
         return len(self._acks)
+
+    @property
+    def replays_waiting(self) -> int:
+        """How many sockets have not got yet what their users had missed."""
+        return len(self._to_replay | self._being_read)
 
     @property
     def takes_acks(self) -> bool:
@@ -107,6 +113,7 @@ class Keeper:
                 self._to_replay.clear()
                 return
             self._to_replay -= taken
+            self._being_read = taken
             for connection in taken:
                 # What does not fit while the store is read sets it again.
                 connection.behind = False
@@ -115,6 +122,8 @@ class Keeper:
             except BaseException:
                 self._to_replay |= taken
                 raise
+            finally:
+                self._being_read = set()
 
     async def _feed(self, piece: dict[int, list[Connection]]) -> None:
         store, began = self._process.store, time.monotonic()
