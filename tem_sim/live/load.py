@@ -175,7 +175,7 @@ class LoadGenerator:
         self._sent_per_s[int(self._loop.time() - self._start)] += len(request.numbers)
         began = self._loop.time()
         try:
-            answer = await self._ask(request.numbers)
+            answer = await self._ask(request)
         except FAILURES as error:
             self._note(request, began, error=f"{type(error).__name__}: {error}")
             return CLIENT_RETRY_S
@@ -196,15 +196,16 @@ class LoadGenerator:
             self._begin(_Request(twice, tries=1), DOUBLE_SUBMIT_S)
         return None
 
-    async def _ask(self, numbers: Sequence[int]) -> Answer:
-        posted = [self._submission(number) for number in numbers]
+    async def _ask(self, request: _Request) -> Answer:
+        numbers = request.numbers
+        posted = [self._submission(number, is_new=request.tries == 1) for number in numbers]
         if len(numbers) == 1:
             return await self._http.post("/events", posted[0], {"Idempotency-Key": self._load.key(numbers[0])})
         events = [{"idempotency_key": self._load.key(n), **one} for n, one in zip(numbers, posted, strict=True)]
         return await self._http.post("/events/batch", {"events": events})
 
-    def _submission(self, number: int) -> dict[str, Any]:
-        """Describe an arrival, each time the same, whatever faults have been at work since."""
+    def _submission(self, number: int, *, is_new: bool) -> dict[str, Any]:
+        """Describe an arrival, each time the same: faults that began after it was first sent leave it as it is."""
         if number in self._changed:
             return self._changed[number]
         payload = {"number": number, "pad": self._pad}
@@ -213,7 +214,7 @@ class LoadGenerator:
             "kind": self._load.kind(number),
             "payload": payload,
         }
-        for fault in list(self._faults.values()):
+        for fault in list(self._faults.values()) if is_new else ():
             if self._streams.uniform("fault-event", *fault.key, number) < fault.share:
                 fault.struck += 1
                 made = self._changed[number] = fault.change(number, made)

@@ -60,7 +60,7 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Run:
     faults = [
         {"kind": "hot_key", "share": 1, "at": "0s", "for": "3s"},
         {"kind": "outage", "at": "1s", "for": "2s"},
-        {"kind": "flaky", "at": "2s", "for": "2s", "probability": 0.5},
+        {"kind": "flaky", "at": "2s", "for": "4s", "probability": 0.5},
         {"kind": "partial_effect", "at": "2s", "for": "4s", "probability": 0.5},
         {"kind": "downstream_slow", "at": "5s", "for": "3s", "factor": 3},
         {"kind": "answers_lost", "at": "2s", "for": "3s", "probability": 0.5},

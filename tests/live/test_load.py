@@ -111,6 +111,26 @@ def test_while_nobody_listens_it_is_sent_again_until_somebody_does(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("retrying_soon")
+def test_what_is_sent_again_is_what_was_sent_whatever_fault_has_begun_since(
+    tmp_path: Path, api_redis: RedisServer
+) -> None:
+    world = World(tmp_path, api_redis, api={"batch": 3, "retries": 10_000})
+
+    def change_once_all_are_sent() -> None:
+        assert eventually(lambda: sum(line["events"] for line in world.posted() if line["tries"] == 1) == 17)
+        world.load.change((2,), 1.0, lambda _number, one: {**one, "kind": "other"})
+        with serving(world.process):
+            while not world.load.idle:
+                time.sleep(0.02)
+
+    world.play(during=change_once_all_are_sent)
+    assert {number: row.kind for number, row in world.stored().items()} == {
+        number: world.expected.kind(number) for number in range(1, 18)
+    }
+    assert world.load.change((2,), None, None) == 0
+
+
+@pytest.mark.usefixtures("retrying_soon")
 def test_who_is_never_answered_gives_up(tmp_path: Path, api_redis: RedisServer) -> None:
     world = World(tmp_path, api_redis, api={"batch": 3, "retries": 2})
     world.play()
