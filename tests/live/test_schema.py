@@ -136,13 +136,13 @@ def test_processes_that_start_together_migrate_once(shared_url):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert revisions(shared_url) == ["0002"]
 
 
 def migrate_at_once(url, ready):
-    ready.wait(30)
+    ready.wait(90)
     migrate(url)
 
 

@@ -89,7 +89,7 @@ def test_a_node_that_is_held_down_comes_back_afterwards(system: System) -> None:
 
 
 def test_an_idle_worker_ends_by_itself_when_it_is_asked_to(system: System) -> None:
-    assert system.stop("worker-1", grace_s=20.0)
+    assert system.stop("worker-1", grace_s=60.0)
     assert system.children["worker-1"].state == "down"
     system.start_node("worker-1")
     system.wait_for(["worker-1"])
@@ -98,6 +98,8 @@ def test_an_idle_worker_ends_by_itself_when_it_is_asked_to(system: System) -> No
 def test_redis_comes_back_with_what_it_had_or_empty(system: System) -> None:
     assert system.redis is not None
     queue(system).set("mark", 1)
+    # While it syncs its file it puts writes off, and a kill then loses them.
+    assert eventually(lambda: queue(system).info("persistence")["aof_buffer_length"] == 0)
     system.kill("redis")
     system.start_node("redis")
     system.wait_for(["redis"])
