@@ -120,9 +120,10 @@ class _Run:
     # --- reading
 
     def _is_over(self, accepted: frozenset[int]) -> bool:
-        """Whether all is done; or whether nothing has happened for so long that nothing will."""
+        """Whether all is done and told; or whether nothing has happened for so long that nothing will."""
         quiet_s, left = self._now_s() - self._last_at_s(), self._system.events_in_redis()
-        done = accepted <= set(self._effects()) | self._given_up()
+        effects, told = set(self._effects()), {one.event_id for one in self._clients.deliveries()}
+        done = accepted <= effects | self._given_up() and effects <= told
         return (not left and (done or quiet_s > self._quiet_s)) or quiet_s > self._patience_s
 
     def _last_at_s(self) -> float:
