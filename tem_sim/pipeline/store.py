@@ -113,9 +113,11 @@ def parse_url(url: str) -> URL:
     """Return a store URL's parts, whose repr hides a password; raise `StoreError` when no store is there."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # A port that is no number is a plain ValueError.
+    except ArgumentError as error:
         raise StoreError(f"store: not a URL; {_GIVE}") from error
+    except ValueError as error:
+        # All that it makes a number of; an address with its password is nothing to repeat.
+        raise StoreError(f"store: its port is no number; {_GIVE}") from error
     if parsed.get_backend_name() not in DIALECTS:
         raise StoreError(f"store: {_GIVE} (got {parsed!r})")
     return parsed

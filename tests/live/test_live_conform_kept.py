@@ -215,7 +215,7 @@ def test_a_mistake_of_ours_is_not_told_as_one_of_the_user(
         (("--calibration", "latin.yaml"), "latin.yaml:1:6: byte 0xe9 is not UTF-8"),
         (("--time-scale", "1e300"), "must be at most ten years"),
         (("--store", "mysql://nowhere"), "store: give sqlite://"),
-        (("--store", "postgresql://host:port/name"), "'port'"),
+        (("--store", "postgresql://host:port/name"), "store: its port is no number"),
     ],
 )
 def test_what_a_live_run_could_not_be_made_of_is_the_users(
