@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import httpx
@@ -51,7 +52,8 @@ def make_process(folder, store_url, redis_url, *, limits=None, pipeline=None, ta
     config.save()
     made = Process("api", config)
     # For as long as somebody holds the process.
-    made.reserved = reserve(api)
+    for port in reserve(api):
+        weakref.finalize(made, port.close)
     return made
 
 

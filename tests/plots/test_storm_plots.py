@@ -72,7 +72,8 @@ def one_open_event():
     return story().event(1, at_s=1.0).story.run(end_s=2.0)
 
 
-@pytest.mark.filterwarnings("error")
+# What other tests have left to the garbage collector says nothing of this one, whenever it is collected.
+@pytest.mark.filterwarnings("error", "default::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ALL_PLOTS)
 @pytest.mark.parametrize("made", [one_event, one_open_event])
 def test_a_run_with_one_event_can_be_drawn(name, made, ax):
